@@ -1,0 +1,254 @@
+"""A run's configuration: typed, documented, checked when it is made; unknown keys are errors."""
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.facesets import READERS, FaceSet, Format, embedded_faces
+from face2exp_lib.meta_step import MetaOptions
+from face2exp_lib.networks import Backbone
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Source:
+    """Where one set of faces lies.
+
+    Attributes:
+        format: layout, see `face2exp_lib.facesets`.
+        path: below the data root, or absolute; empty for the embedded rendered faces.
+        part: part of the set: a folder (`train`), a Usage of fer2013.csv, a part of the pack.
+        codes: table in which labels are looked up, see `face2exp_lib.labels.CODES`.
+    """
+
+    format: Format
+    path: str = ""
+    part: str = ""
+    codes: Literal["names", "fer2013", "rafdb", "affectnet"] = "names"
+
+    def read(self, data_root: Path | None) -> FaceSet:
+        """Read the list of images and labels; no image is decoded.
+
+        Raises:
+            Face2ExpError: if the path is relative and there is no data root, or nothing is found.
+        """
+        if self.format == "rendered" and not self.path:
+            return READERS[self.format](embedded_faces(), self.part, self.codes)
+        path = Path(self.path).expanduser()
+        if not path.is_absolute():
+            if data_root is None:
+                raise Face2ExpError(
+                    f"'{self.path}' lies below the data root, and none is set: give --data-root DIR "
+                    "or set FACE2EXP_DATA"
+                )
+            path = data_root / path
+        return READERS[self.format](path, self.part, self.codes)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Data:
+    """The sets of a run and how their images are stored and cropped.
+
+    Attributes:
+        labelled: D'_FER, the long-tailed labelled set; training and validation are cut from it.
+        test: read once, by `face2exp evaluate --split test`.
+        unlabelled: D_FR; its labels, if it has any, are never read.
+        num_classes: 7, or 8 with contempt.
+        validation: a set of its own, or None to cut one from `labelled`.
+        validation_per_class: images of each class to cut; None with a set of its own.
+        per_class: Smp's images of each class; None takes the size of the smallest class.
+        balanced: False trains on all labels as they are (the paper's RAF-DB runs).
+        stored_size: side in px to which images are resized when read (paper: 256).
+        view_size: side in px of the random crop (paper: 224).
+        in_memory: keep decoded images; for sets that fit.
+        num_workers: processes that decode; 0 decodes in the training process.
+    """
+
+    labelled: Source
+    test: Source
+    unlabelled: Source
+    num_classes: Literal[7, 8] = 7
+    validation: Source | None = None
+    validation_per_class: int | None = Field(default=None, gt=0)
+    per_class: int | None = Field(default=None, gt=0)
+    balanced: bool = True
+    stored_size: int = Field(default=256, ge=32, le=1024)
+    view_size: int = Field(default=224, ge=32, le=1024)
+    in_memory: bool = False
+    num_workers: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Data":
+        if self.view_size > self.stored_size:
+            raise ValueError(f"view_size {self.view_size} is over stored_size {self.stored_size}")
+        if (self.validation is None) == (self.validation_per_class is None):
+            raise ValueError("give either validation or validation_per_class")
+        if self.per_class is not None and not self.balanced:
+            raise ValueError("per_class is a balanced draw: leave it out or set balanced to true")
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class Network:
+    """Architecture of both networks.
+
+    Attributes:
+        backbone: resnet50 (paper), resnet18, or small for CPU work.
+        pretrained: start from torchvision's ImageNet weights.
+    """
+
+    backbone: Backbone = "resnet50"
+    pretrained: bool = False
+
+
+@dataclass(frozen=True, config=STRICT)
+class Training:
+    """The schedule. Learning rates decay by a cosine to 0 within each phase but the fine-tune.
+
+    Attributes:
+        num_steps: T of Algorithm 1; for the supervised baseline, its number of updates.
+        batch_size_fer, batch_size_fr: images of each kind in a step (paper: 32; the ratio is not said).
+        eta_b, eta_a: initial learning rates of B and A.
+        momentum_b, momentum_a: of SGD; the paper names no optimiser. 0 for A makes theta_A' line 7's.
+        weight_decay: of both.
+        view_fer: views of the labelled images; the paper has `conventional`.
+        warm_start_steps: supervised updates of A and B, each from its own initial weights, before
+            step 0. The paper shows an initial A trained on the long-tailed labels; it gives no length.
+        warm_start_labels: `balanced` (D_FER) or `long_tailed` (D'_FER: costs all its labels).
+        finetune_steps: updates of A on D_FER after step T.
+        eta_finetune: fixed learning rate of the fine-tune.
+        eval_every_steps: validation, and a new best checkpoint if it is one.
+        checkpoint_every_steps: state to resume from.
+    """
+
+    num_steps: int = Field(gt=0)
+    batch_size_fer: int = Field(default=32, gt=1)
+    batch_size_fr: int = Field(default=32, gt=1)
+    eta_b: float = Field(default=1e-2, ge=0)
+    eta_a: float = Field(default=1e-3, ge=0)
+    momentum_b: float = Field(default=0.0, ge=0, lt=1)
+    momentum_a: float = Field(default=0.0, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    view_fer: Literal["conventional", "extensive"] = "conventional"
+    warm_start_steps: int = Field(default=0, ge=0)
+    warm_start_labels: Literal["balanced", "long_tailed"] = "balanced"
+    finetune_steps: int = Field(default=0, ge=0)
+    eta_finetune: float = Field(default=1e-5, ge=0)
+    eval_every_steps: int = Field(default=1000, gt=0)
+    checkpoint_every_steps: int = Field(default=1000, gt=0)
+
+
+@dataclass(frozen=True, config=STRICT)
+class RunConfig:
+    """Everything that decides a run's result, beside the images, the versions and the machine.
+
+    Attributes:
+        name: of the experiment; the default run directory is runs/<name>-<method>-seed<seed>.
+        method: `meta` (Meta-Face2Exp) or `supervised` (the baseline on the same labels).
+        seed: of weights, draws, batches and views.
+        device: `auto` takes CUDA, then Apple's MPS, then the CPU.
+        meta: loss weights and readings of the paper.
+    """
+
+    name: str
+    data: Data
+    training: Training
+    network: Network = Field(default_factory=Network)
+    meta: MetaOptions = Field(default_factory=MetaOptions)
+    method: Literal["meta", "supervised"] = "meta"
+    seed: int = Field(default=0, ge=0)
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+
+
+RUN_CONFIG = TypeAdapter(RunConfig)
+
+
+def load_config(path: Path, changes: list[str] | None = None) -> RunConfig:
+    """Read a YAML file, change some keys, check the whole.
+
+    Args:
+        path: the file; a bare name that is no file is looked up among the packaged configs.
+        changes: `key=value` with dots between levels, e.g. `training.num_steps=100`; values are YAML.
+
+    Raises:
+        Face2ExpError: naming the file or the key at fault.
+    """
+    path = _find(path)
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise Face2ExpError(f"{path}: not readable as YAML: {_one_line(error)}") from error
+    if not isinstance(content, dict):
+        raise Face2ExpError(f"{path}: holds no configuration: expected `key: value` lines")
+    for change in changes or []:
+        _change(content, change)
+    try:
+        return RUN_CONFIG.validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "(whole file)"
+        problem = {
+            "unexpected_keyword_argument": "unknown key: check its spelling and level",
+            "missing": "missing: add it",
+            "missing_argument": "missing: add it",
+        }.get(first["type"], f"{first['msg']}, got {first['input']!r:.60}")
+        if first["type"] == "value_error":
+            problem = first["msg"].removeprefix("Value error, ")
+        raise Face2ExpError(f"{path}: {key}: {problem}") from error
+
+
+def dump_config(config: RunConfig) -> str:
+    """The configuration as YAML that `load_config` reads back to an equal one."""
+    return yaml.safe_dump(asdict(config), sort_keys=False)
+
+
+def data_root(option: Path | None) -> Path | None:
+    """The data root: the given one, else FACE2EXP_DATA, else None.
+
+    Raises:
+        Face2ExpError: if it is set and is no folder.
+    """
+    named = option or (
+        Path(os.environ["FACE2EXP_DATA"]) if os.environ.get("FACE2EXP_DATA") else None
+    )
+    if named is not None and not named.is_dir():
+        origin = "--data-root" if option else "FACE2EXP_DATA"
+        raise Face2ExpError(
+            f"{origin}: {named} is no folder: give the one that holds the data sets"
+        )
+    return named
+
+
+def _find(path: Path) -> Path:
+    package = Path(__file__).parent
+    for folder in (Path(), package / "_configs", package.parent / "configs"):
+        if (folder / path).is_file():
+            return folder / path
+    raise Face2ExpError(f"{path}: no such config: give a YAML file like those in configs/")
+
+
+def _change(content: dict[str, Any], change: str) -> None:
+    key, equals, value = change.partition("=")
+    if not equals:
+        raise Face2ExpError(f"--set {change}: expected key=value, e.g. training.num_steps=100")
+    *parents, last = key.split(".")
+    level = content
+    for parent in parents:
+        level = level.setdefault(parent, {})
+        if not isinstance(level, dict):
+            raise Face2ExpError(f"--set {change}: '{parent}' holds a value, not keys")
+    try:
+        level[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise Face2ExpError(f"--set {change}: not a YAML value: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,111 @@
+"""The backbones that A and B share: the same architecture, weights of their own (paper 3.1, 4.2)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torchvision.models import get_model
+
+from face2exp_lib.errors import Face2ExpError
+
+Backbone = Literal["resnet50", "resnet18", "small"]
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions beside a shortcut (He et al. 2016, basic block)."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(channels_out)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(channels_out)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels_in != channels_out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels_in, channels_out, 1, stride, bias=False),
+                nn.BatchNorm2d(channels_out),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+
+class SmallResNet(nn.Module):
+    """A residual net for faces of 40 to 70 px on a CPU: four blocks, 16 to 128 channels, 0.3 M weights."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()
+        )
+        self.blocks = nn.Sequential(
+            ResidualBlock(16, 16, 2),
+            ResidualBlock(16, 32, 2),
+            ResidualBlock(32, 64, 2),
+            ResidualBlock(64, 128, 2),
+        )
+        self.fc = nn.Linear(128, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, s, s) images to (N, K) logits."""
+        return self.fc(self.blocks(self.stem(x)).mean((2, 3)))
+
+
+def build_network(
+    backbone: Backbone, num_classes: int, *, pretrained: bool, seed: int
+) -> nn.Module:
+    """A freshly initialised network.
+
+    Args:
+        backbone: a torchvision ResNet or the small net.
+        num_classes: K, outputs of the last layer.
+        pretrained: start from torchvision's ImageNet weights (all but the last layer).
+        seed: of the initial weights; the global random state is left as it was.
+
+    Raises:
+        Face2ExpError: if the ImageNet weights cannot be fetched, or the small net is to have some.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if backbone == "small":
+            if pretrained:
+                raise Face2ExpError(
+                    "network.pretrained: there are no ImageNet weights for the small net: set it to "
+                    "false or choose resnet18 or resnet50"
+                )
+            return SmallResNet(num_classes).to(memory_format=torch.channels_last)
+        try:
+            network = get_model(backbone, weights="IMAGENET1K_V1" if pretrained else None)
+        except (OSError, RuntimeError) as error:  # no network, or a broken download
+            raise Face2ExpError(
+                f"network.pretrained: the ImageNet weights of {backbone} could not be fetched "
+                f"({error}): connect once, or put the file into "
+                f"{torch.hub.get_dir()}/checkpoints, or set network.pretrained to false"
+            ) from error
+        network.fc = nn.Linear(network.fc.in_features, num_classes)
+        return network.to(memory_format=torch.channels_last)  # the faster layout for convolutions
+
+
+@contextmanager
+def frozen_running_stats(network: nn.Module) -> Iterator[None]:
+    """Batch norm normalises by the batch at hand, as in training, and forgets it afterwards.
+
+    This is the project's batch-norm policy: every forward pass of training, FER or FR, measured before
+    or after a step, is normalised by its own batch, so that L_u, the labelled loss and f speak of the
+    same function; only one pass a step per network moves the running statistics used for inference.
+    """
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    tracked = [norm.track_running_stats for norm in norms]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm, was_tracked in zip(norms, tracked, strict=True):
+            norm.track_running_stats = was_tracked

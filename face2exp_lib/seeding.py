@@ -1,0 +1,17 @@
+"""Random numbers as a function of (seed, what for, step): nothing to save, so resume repeats them."""
+
+import zlib
+
+import numpy as np
+import torch
+
+
+def numpy_generator(seed: int, purpose: str, *key: int) -> np.random.Generator:
+    """An independent numpy generator for one purpose, e.g. `("batches/fr", epoch)`."""
+    return np.random.default_rng([seed, zlib.crc32(purpose.encode()), *key])
+
+
+def torch_generator(seed: int, purpose: str, *key: int) -> torch.Generator:
+    """The same for torch (on the CPU: drawn values do not depend on the device used later)."""
+    drawn = int(numpy_generator(seed, purpose, *key).integers(2**63))
+    return torch.Generator().manual_seed(drawn)

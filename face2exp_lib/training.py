@@ -1,0 +1,230 @@
+"""Train a run: phases, validation, checkpoints, resume."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from face2exp_lib.batches import DecodedFaces
+from face2exp_lib.checkpoint import load_checkpoint, save_checkpoint
+from face2exp_lib.config import RunConfig, dump_config, load_config
+from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.evaluation import choose_device, evaluate_network
+from face2exp_lib.networks import build_network
+from face2exp_lib.phases import Phase, Rate
+from face2exp_lib.provenance import environment
+from face2exp_lib.splits import RunData, read_run_data
+from face2exp_lib.storage import read_jsonl, write_json, write_text
+
+
+def train(
+    config: RunConfig, run_dir: Path, data_root: Path | None, *, resume: bool = False
+) -> None:
+    """Train one run into `run_dir`; with `resume`, go on from its last checkpoint (or begin).
+
+    On the same machine and versions a resumed run ends with the same weights and metrics, bit for
+    bit, as an uninterrupted one. A finished run is left as it is.
+
+    Raises:
+        Face2ExpError: if the folder holds a run and `resume` is not given, or another config's run,
+            or another process is writing it; if data are missing; if a loss is not finite.
+    """
+    _claim(config, run_dir, resume)
+    try:
+        with FileLock(run_dir / ".lock", timeout=0):
+            if not (run_dir / "finished.json").exists():
+                _train(config, run_dir, data_root)
+    except Timeout as error:
+        raise Face2ExpError(
+            f"{run_dir}: another process is training this run: wait for it"
+        ) from error
+
+
+def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
+    device = choose_device(config.device)
+    data = read_run_data(config, data_root)
+    networks = {
+        name: build_network(
+            config.network.backbone,
+            config.data.num_classes,
+            pretrained=config.network.pretrained,
+            seed=config.seed + 1_000_003 * index,  # weights of their own (paper 3.1)
+        ).to(device)
+        for index, name in enumerate(("base", "adaptation")[: 2 if config.method == "meta" else 1])
+    }
+    deployed = networks["adaptation" if config.method == "meta" else "base"]
+    phases = plan_phases(config, data, networks)
+    validation = _decoded(config, data, "validation")
+    write_json(run_dir / "environment.json", environment())
+
+    last, best = run_dir / "checkpoints" / "last.pt", run_dir / "checkpoints" / "best.pt"
+    step, first_phase, best_score = 0, 0, -1.0
+    if last.exists():
+        state = load_checkpoint(last, {"step", "phase", "best_score", "networks", "optimisers"})
+        step, first_phase, best_score = state["step"], state["phase"], state["best_score"]
+        for name, network in networks.items():
+            network.load_state_dict(state["networks"][name])
+        for name, optimiser in phases[first_phase].optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
+    log = MetricsLog(run_dir / "metrics.jsonl", keep_before=step)
+
+    num_steps = sum(phase.num_steps for phase in phases)
+    every = config.training
+    with tqdm(total=num_steps, initial=step, desc=run_dir.name, unit="step") as bar:
+        for phase_index, phase in enumerate(phases):
+            if phase_index < first_phase:
+                continue
+            phase_start = sum(earlier.num_steps for earlier in phases[:phase_index])
+            for losses in phase.steps(step - phase_start):
+                record = {"step": step, "phase": phase.name, **_finite(losses, step)}
+                step += 1
+                bar.update()
+                if step % every.eval_every_steps == 0 or step == num_steps:
+                    scores = _validate(config, networks, validation)
+                    record["validation"] = scores
+                    score = scores[_name(networks, deployed)]["mean_class_accuracy"]
+                    bar.set_postfix(val_mean=f"{score:.1f}")
+                    if score > best_score:
+                        best_score = score
+                        save_checkpoint(best, {"step": step, "network": deployed.state_dict()})
+                log.append(record)
+                if step % every.checkpoint_every_steps == 0 or step == num_steps:
+                    log.flush()
+                    save_checkpoint(last, _state(step, phase_index, best_score, networks, phase))
+    log.close()
+    passes = sum(phase.num_steps * phase.image_passes for phase in phases)
+    finished = {
+        "num_steps": num_steps,
+        "image_passes": passes,
+        "label_budget": data.label_budget,
+        "best_validation_mean_class_accuracy": best_score,
+    }
+    write_json(run_dir / "finished.json", finished)
+
+
+def plan_phases(config: RunConfig, data: RunData, networks: dict[str, nn.Module]) -> list[Phase]:
+    """Warm start, Algorithm 1 and fine-tune; for the baseline, one supervised phase."""
+    training = config.training
+    labelled = _decoded(config, data, "labelled")
+    rate_b = Rate(training.eta_b, training.momentum_b)
+    if config.method == "supervised":
+        return [
+            Phase("supervised", training.num_steps, config, networks, {"base": rate_b}, labelled)
+        ]
+    phases = []
+    if training.warm_start_steps:
+        long_tailed = training.warm_start_labels == "long_tailed"
+        warm_labels = _decoded(config, data, "long_tailed") if long_tailed else labelled
+        rates = {"base": rate_b, "adaptation": rate_b}
+        phases.append(
+            Phase("warm_start", training.warm_start_steps, config, networks, rates, warm_labels)
+        )
+    rates = {"base": rate_b, "adaptation": Rate(training.eta_a, training.momentum_a)}
+    unlabelled = _decoded(config, data, "unlabelled")
+    phases.append(Phase("meta", training.num_steps, config, networks, rates, labelled, unlabelled))
+    if training.finetune_steps:
+        adaptation = {"adaptation": networks["adaptation"]}
+        fixed = {"adaptation": Rate(training.eta_finetune, decays=False)}
+        phases.append(
+            Phase("finetune", training.finetune_steps, config, adaptation, fixed, labelled)
+        )
+    return phases
+
+
+class MetricsLog:
+    """`metrics.jsonl`, one record a step; a resumed run drops what came after its checkpoint."""
+
+    def __init__(self, path: Path, *, keep_before: int) -> None:
+        kept = [record for record in read_jsonl(path) if record["step"] < keep_before]
+        write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+        self._file = path.open("a")
+
+    def append(self, record: dict[str, Any]) -> None:
+        self._file.write(json.dumps(record) + "\n")
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _claim(config: RunConfig, run_dir: Path, resume: bool) -> None:
+    """Write the config into a new run directory, or hold it against the one that is there."""
+    path = run_dir / "config.yaml"
+    if not path.exists():
+        if run_dir.exists() and any(run_dir.iterdir()):
+            raise Face2ExpError(
+                f"{run_dir}: not empty and no run directory: choose another --run-dir"
+            )
+        write_text(path, dump_config(config))
+        return
+    if not resume:
+        raise Face2ExpError(
+            f"{run_dir}: holds a run already: --resume goes on with it, another --run-dir begins anew"
+        )
+    if load_config(path) != config:
+        raise Face2ExpError(
+            f"{run_dir}: holds a run of another config: see {path}, or choose another --run-dir"
+        )
+
+
+def _decoded(config: RunConfig, data: RunData, part: str) -> DecodedFaces:
+    return DecodedFaces(
+        getattr(data, part), config.data.stored_size, in_memory=config.data.in_memory
+    )
+
+
+def _validate(
+    config: RunConfig, networks: dict[str, nn.Module], faces: DecodedFaces
+) -> dict[str, dict[str, Any]]:
+    return {
+        name: evaluate_network(
+            network,
+            faces,
+            view_size=config.data.view_size,
+            num_classes=config.data.num_classes,
+            workers=config.data.num_workers,
+        )
+        for name, network in networks.items()
+    }
+
+
+def _finite(losses: dict[str, Tensor], step: int) -> dict[str, Any]:
+    """Losses as floats, pseudo labels as counts.
+
+    Raises:
+        Face2ExpError: naming loss and step, if one is NaN or infinite.
+    """
+    record: dict[str, Any] = {}
+    for name, value in losses.items():
+        if name == "y_hat_fr":
+            record["pseudo_labels"] = torch.bincount(value).tolist()
+        elif not torch.isfinite(value):
+            raise Face2ExpError(
+                f"{name} is {value.item()} at step {step}: lower eta_a or eta_b; the last checkpoint "
+                "is kept"
+            )
+        else:
+            record[name] = value.item()
+    return record
+
+
+def _name(networks: dict[str, nn.Module], network: nn.Module) -> str:
+    return next(name for name, candidate in networks.items() if candidate is network)
+
+
+def _state(
+    step: int, phase_index: int, best_score: float, networks: dict[str, nn.Module], phase: Phase
+) -> dict[str, Any]:
+    return {
+        "step": step,
+        "phase": phase_index,
+        "best_score": best_score,
+        "networks": {name: network.state_dict() for name, network in networks.items()},
+        "optimisers": {name: opt.state_dict() for name, opt in phase.optimisers.items()},
+    }
