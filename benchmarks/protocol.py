@@ -3,11 +3,12 @@
     python benchmarks/protocol.py benchmarks/protocols/fer2013_lfw_cpu.yaml --data-root DIR
 
 Run directories go to `_build/protocol/<name>/`; a killed protocol goes on where it stopped. What is
-worth keeping goes to `results/<name>/`: `search.json` with every trial's validation score, one file a
-final run with its config and environment, and `summary.json`.
+worth keeping goes to `results/<name>/`: `search.json` with every trial's validation score, one file
+a final run with its config and environment, and `summary.json`.
 """
 
 import argparse
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,10 @@ def main() -> None:
             run(Path(protocol["config"]), chosen, run_dir, root)
             evaluation, _ = evaluate_run(run_dir, "test", root)
             measured.append(evaluation)
+            if settings.get("keep_metrics") and seed == protocol["seeds"][0]:
+                kept = results / f"{arm}-seed{seed}-metrics.jsonl"
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(run_dir / "metrics.jsonl", kept)
             write_json(
                 results / f"{arm}-seed{seed}.json",
                 {

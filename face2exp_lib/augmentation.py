@@ -1,7 +1,7 @@
 """Aug(.): views of a batch of faces (paper 3.3, Fig. 3, groups "conventional" and "extensive").
 
-Drawing is apart from applying: the `draw_*` functions turn a generator into plain tensors, `apply_view`
-is a pure function of images and those tensors, so a view can be replayed, on any device.
+Drawing is apart from applying: the `draw_*` functions turn a generator into plain tensors,
+`apply_view` is a pure function of images and those tensors, so a view can be replayed anywhere.
 The paper's third group, patches at the landmarks, needs landmarks and is not in this module.
 
 Shapes: N images, S side of the stored square image, s side of the view, in pixels.
@@ -86,7 +86,7 @@ def draw_conventional(
 def draw_extensive(
     num_images: int, generator: torch.Generator, *, crop_fraction: float, max_angle: float = 30.0
 ) -> View:
-    """Wider rotation, erasing and pixel-wise processing on top of the conventional view: for FR data.
+    """Conventional, plus wider rotation, erasing and pixel-wise processing: for FR data.
 
     The paper names the kinds of transformation but no strengths: these are ours.
     """

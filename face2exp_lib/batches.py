@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet
 from face2exp_lib.images import decode
 from face2exp_lib.sampling import StepBatches
@@ -57,7 +58,7 @@ def step_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches `start` to `stop - 1` of the endless stream that (seed, stream) names."""
     sampler = StepBatches(len(faces), batch_size, start=start, stop=stop, seed=seed, stream=stream)
-    return iter(_loader(faces, sampler, workers))
+    return _batches(faces, sampler, workers)
 
 
 def ordered_batches(
@@ -66,12 +67,28 @@ def ordered_batches(
     """All faces once, in order."""
     order = list(range(len(faces)))
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-    return iter(_loader(faces, batches, workers))
+    return _batches(faces, batches, workers)
 
 
-def _loader(faces: DecodedFaces, batches: Iterable[list[int]], workers: int) -> DataLoader:
-    return DataLoader(
-        faces,
+class _ErrorsAsValues(Dataset[Any]):
+    """Hands a mistake of the user's over as a value: a worker process would raise it with its
+    traceback written into the message."""
+
+    def __init__(self, faces: DecodedFaces) -> None:
+        self.faces = faces
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor] | Face2ExpError:
+        try:
+            return self.faces.__getitems__(indices)
+        except Face2ExpError as error:
+            return error
+
+
+def _batches(
+    faces: DecodedFaces, batches: Iterable[list[int]], workers: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    loader: DataLoader[Any] = DataLoader(
+        _ErrorsAsValues(faces),
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=_as_it_is,
@@ -79,6 +96,10 @@ def _loader(faces: DecodedFaces, batches: Iterable[list[int]], workers: int) -> 
         # A loader otherwise takes a number from the global generator, and a resumed run would not.
         generator=torch.Generator().manual_seed(0),
     )
+    for batch in loader:
+        if isinstance(batch, Face2ExpError):
+            raise batch
+        yield batch
 
 
 def _as_it_is(batch: Any) -> Any:

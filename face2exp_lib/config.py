@@ -1,6 +1,7 @@
 """A run's configuration: typed, documented, checked when it is made; unknown keys are errors."""
 
 import os
+import reprlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -10,9 +11,10 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_vali
 from pydantic.dataclasses import dataclass
 
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.facesets import READERS, FaceSet, Format, embedded_faces
+from face2exp_lib.facesets import READERS, FaceSet, Format
 from face2exp_lib.meta_step import MetaOptions
 from face2exp_lib.networks import Backbone
+from face2exp_lib.shipped import shipped
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -40,13 +42,13 @@ class Source:
             Face2ExpError: if the path is relative and there is no data root, or nothing is found.
         """
         if self.format == "rendered" and not self.path:
-            return READERS[self.format](embedded_faces(), self.part, self.codes)
-        path = Path(self.path).expanduser()
+            return READERS[self.format](shipped("data/rendered"), self.part, self.codes)
+        path = Path(os.path.expanduser(self.path))
         if not path.is_absolute():
             if data_root is None:
                 raise Face2ExpError(
-                    f"'{self.path}' lies below the data root, and none is set: give --data-root DIR "
-                    "or set FACE2EXP_DATA"
+                    f"'{self.path}' lies below the data root, and none is set: give --data-root "
+                    "DIR or set FACE2EXP_DATA"
                 )
             path = data_root / path
         return READERS[self.format](path, self.part, self.codes)
@@ -114,13 +116,15 @@ class Training:
 
     Attributes:
         num_steps: T of Algorithm 1; for the supervised baseline, its number of updates.
-        batch_size_fer, batch_size_fr: images of each kind in a step (paper: 32; the ratio is not said).
+        batch_size_fer, batch_size_fr: images of each kind in a step (paper: 32 in all or of
+            each; it does not say).
         eta_b, eta_a: initial learning rates of B and A.
-        momentum_b, momentum_a: of SGD; the paper names no optimiser. 0 for A makes theta_A' line 7's.
+        momentum_b, momentum_a: of SGD; the paper names no optimiser. With 0 for A, theta_A'
+            is line 7's.
         weight_decay: of both.
         view_fer: views of the labelled images; the paper has `conventional`.
         warm_start_steps: supervised updates of A and B, each from its own initial weights, before
-            step 0. The paper shows an initial A trained on the long-tailed labels; it gives no length.
+            step 0. The paper shows an initial A trained on the long-tailed labels, of no length.
         warm_start_labels: `balanced` (D_FER) or `long_tailed` (D'_FER: costs all its labels).
         finetune_steps: updates of A on D_FER after step T.
         eta_finetune: fixed learning rate of the fine-tune.
@@ -157,13 +161,13 @@ class RunConfig:
         meta: loss weights and readings of the paper.
     """
 
-    name: str
+    name: str = Field(pattern=r"^[\w.-]+$")  # part of a folder's name
     data: Data
     training: Training
     network: Network = Field(default_factory=Network)
     meta: MetaOptions = Field(default_factory=MetaOptions)
     method: Literal["meta", "supervised"] = "meta"
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 
 
@@ -175,15 +179,15 @@ def load_config(path: Path, changes: list[str] | None = None) -> RunConfig:
 
     Args:
         path: the file; a bare name that is no file is looked up among the packaged configs.
-        changes: `key=value` with dots between levels, e.g. `training.num_steps=100`; values are YAML.
+        changes: `key=value`, dots between levels, e.g. `training.num_steps=100`; values are YAML.
 
     Raises:
         Face2ExpError: naming the file or the key at fault.
     """
     path = _find(path)
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = _parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise Face2ExpError(f"{path}: not readable as YAML: {_one_line(error)}") from error
     if not isinstance(content, dict):
         raise Face2ExpError(f"{path}: holds no configuration: expected `key: value` lines")
@@ -198,7 +202,8 @@ def load_config(path: Path, changes: list[str] | None = None) -> RunConfig:
             "unexpected_keyword_argument": "unknown key: check its spelling and level",
             "missing": "missing: add it",
             "missing_argument": "missing: add it",
-        }.get(first["type"], f"{first['msg']}, got {first['input']!r:.60}")
+            # reprlib: a few YAML aliases can stand for more text than the memory holds
+        }.get(first["type"], f"{first['msg']}, got {reprlib.repr(first['input'])[:60]}")
         if first["type"] == "value_error":
             problem = first["msg"].removeprefix("Value error, ")
         raise Face2ExpError(f"{path}: {key}: {problem}") from error
@@ -206,7 +211,7 @@ def load_config(path: Path, changes: list[str] | None = None) -> RunConfig:
 
 def dump_config(config: RunConfig) -> str:
     """The configuration as YAML that `load_config` reads back to an equal one."""
-    return yaml.safe_dump(asdict(config), sort_keys=False)
+    return yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
 
 
 def data_root(option: Path | None) -> Path | None:
@@ -227,10 +232,9 @@ def data_root(option: Path | None) -> Path | None:
 
 
 def _find(path: Path) -> Path:
-    package = Path(__file__).parent
-    for folder in (Path(), package / "_configs", package.parent / "configs"):
-        if (folder / path).is_file():
-            return folder / path
+    for candidate in (path, shipped("configs") / path):
+        if candidate.is_file():
+            return candidate
     raise Face2ExpError(f"{path}: no such config: give a YAML file like those in configs/")
 
 
@@ -245,9 +249,21 @@ def _change(content: dict[str, Any], change: str) -> None:
         if not isinstance(level, dict):
             raise Face2ExpError(f"--set {change}: '{parent}' holds a value, not keys")
     try:
-        level[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        level[last] = _parse(value)
+    except ValueError as error:
         raise Face2ExpError(f"--set {change}: not a YAML value: {_one_line(error)}") from error
+
+
+def _parse(text: str) -> Any:
+    """The value of YAML text.
+
+    Raises:
+        ValueError: whatever is wrong with it.
+    """
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, IndexError, RecursionError) as error:  # the last two: PyYAML's gaps
+        raise ValueError(str(error)) from error
 
 
 def _one_line(error: Exception) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from face2exp_lib.augmentation import apply_view, centre_view
 from face2exp_lib.batches import DecodedFaces, ordered_batches
@@ -59,7 +60,9 @@ def evaluate_network(
     """The paper's measures of one network on one labelled set, see `metrics.accuracies`."""
     device = next(network.parameters()).device
     confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
-    for images, labels in ordered_batches(faces, EVALUATION_BATCH, workers):
+    batches = ordered_batches(faces, EVALUATION_BATCH, workers)
+    total = -(-len(faces) // EVALUATION_BATCH)
+    for images, labels in tqdm(batches, desc="evaluate", total=total, leave=False, delay=2):
         predicted = predict_logits(network, images.to(device), view_size).argmax(1).cpu()
         confusion += count_confusions(labels.numpy(), predicted.numpy(), num_classes)
     return accuracies(confusion, class_names(num_classes))

@@ -3,7 +3,8 @@
 import csv
 import hashlib
 import sys
-from collections.abc import Callable, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,14 @@ import numpy as np
 from tqdm import tqdm
 
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.images import FileImages, Images, PixelImages, ZipImages, list_images
+from face2exp_lib.images import (
+    FileImages,
+    Images,
+    PixelImages,
+    ZipImages,
+    list_images,
+    unreadable,
+)
 from face2exp_lib.labels import parse_label
 
 Format = Literal["rendered", "class_folders", "fer2013_csv", "identity_folders"]
@@ -65,20 +73,19 @@ class FaceSet:
         return self.labels
 
     def digests(self) -> list[bytes]:
-        """A digest of each image's stored bytes: equal for exact copies."""
-        return [
-            hashlib.blake2b(self.images.read(row), digest_size=16).digest()
-            for row in tqdm(self.rows, desc=f"hash {self.name}", leave=False, delay=2)
-        ]
+        """A digest of each image's stored bytes: equal for exact copies.
 
-
-def embedded_faces() -> Path:
-    """The folder of the rendered faces: inside an installed wheel, or in the source tree."""
-    package = Path(__file__).parent
-    for folder in (package / "_data" / "rendered", package.parent / "data" / "rendered"):
-        if folder.is_dir():
-            return folder
-    raise Face2ExpError("the embedded faces are missing from this installation: install it again")
+        Raises:
+            Face2ExpError: naming the image that cannot be read.
+        """
+        digests = []
+        for row in tqdm(self.rows, desc=f"hash {self.name}", leave=False, delay=2):
+            try:
+                stored = self.images.read(row)
+            except Exception as error:  # as in `decode`
+                raise unreadable(self.images, row, error) from error
+            digests.append(hashlib.blake2b(stored, digest_size=16).digest())
+        return digests
 
 
 def read_rendered(root: Path, part: str, codes: str) -> FaceSet:
@@ -89,19 +96,30 @@ def read_rendered(root: Path, part: str, codes: str) -> FaceSet:
     table, archive = root / f"{part}.csv", root / f"{part}.zip"
     _must_exist(table, f"the parts of a rendered pack are {_parts(root)}")
     _must_exist(archive, "the pack is incomplete: fetch or render it again")
-    with table.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    labels = None
-    if rows and "expression" in rows[0]:
-        labels = np.array([parse_label(row["expression"], codes) for row in rows], dtype=np.int64)
-    images = ZipImages(archive, [row["image"] for row in rows])
+    rows = list(read_table(table, {"image", "identity"}))
+    if not rows:
+        raise Face2ExpError(f"{table}: no row: fetch or render the pack again")
+    members = _members(archive)
+    labels: list[int] = []
+    for line, row in rows:
+        if row["image"] not in members:
+            raise Face2ExpError(
+                f"{table}, line {line}: {archive.name} has no {row['image']}: fetch or render the "
+                "pack again"
+            )
+        if "expression" in row:
+            labels.append(_label(row["expression"], codes, table, line))
     return FaceSet(
-        part, images, np.arange(len(rows)), labels, np.array([r["identity"] for r in rows])
+        part,
+        ZipImages(archive, [row["image"] for _, row in rows]),
+        np.arange(len(rows)),
+        np.array(labels, dtype=np.int64) if labels else None,
+        np.array([row["identity"] for _, row in rows]),
     )
 
 
 def read_class_folders(root: Path, part: str, codes: str) -> FaceSet:
-    """`root/<class>/image`: FER2013 folders, the RAF-DB and AffectNet re-packs, a user's own folder.
+    """`root/<class>/image`: FER2013, the RAF-DB and AffectNet re-packs, a user's own folders.
 
     `part` names a folder between root and classes, such as `train`; it may be empty. `codes` names
     the table in which the folder names are looked up.
@@ -125,25 +143,21 @@ def read_class_folders(root: Path, part: str, codes: str) -> FaceSet:
 def read_fer2013_csv(path: Path, part: str, codes: str) -> FaceSet:
     """Kaggle's `fer2013.csv`: columns emotion, pixels (48 x 48 grey), Usage; `part` is a Usage."""
     _must_exist(path, "expected Kaggle's fer2013.csv")
-    csv.field_size_limit(min(sys.maxsize, 2**24))
     pixels, labels, ids = [], [], []
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        missing = {"emotion", "pixels", "Usage"} - set(reader.fieldnames or ())
-        if missing:
-            raise Face2ExpError(f"{path}: column {sorted(missing)[0]} is missing: not fer2013.csv")
-        for line, row in enumerate(reader, start=2):
-            if part and row["Usage"] != part:
-                continue
-            try:
-                values = np.array(row["pixels"].split(), dtype=np.int64)
-                if values.size != 48 * 48 or values.min() < 0 or values.max() > 255:
-                    raise ValueError("needs 2,304 pixels from 0 to 255")
-                labels.append(parse_label(row["emotion"], codes))
-            except (ValueError, AttributeError, Face2ExpError) as error:
-                raise Face2ExpError(f"{path}, line {line}: {error}: mend or delete it") from error
-            pixels.append(values.astype(np.uint8).reshape(48, 48))
-            ids.append(f"{row['Usage']}_{line}")
+    for line, row in read_table(path, {"emotion", "pixels", "Usage"}):
+        if part and row["Usage"] != part:
+            continue
+        try:
+            values = np.array(row["pixels"].split(), dtype=np.int64)
+        except (ValueError, OverflowError):
+            values = np.empty(0, np.int64)
+        if values.size != 48 * 48 or values.min() < 0 or values.max() > 255:
+            raise Face2ExpError(
+                f"{path}, line {line}: needs 2,304 pixels from 0 to 255: mend or delete it"
+            )
+        labels.append(_label(row["emotion"], codes, path, line))
+        pixels.append(values.astype(np.uint8).reshape(48, 48))
+        ids.append(f"{row['Usage']}_{line}")
     if not pixels:
         raise Face2ExpError(f"{path}: no row with Usage '{part}'")
     images = PixelImages(np.stack(pixels), ids)
@@ -151,7 +165,7 @@ def read_fer2013_csv(path: Path, part: str, codes: str) -> FaceSet:
 
 
 def read_identity_folders(root: Path, part: str, codes: str) -> FaceSet:
-    """`root/<identity>/image`, as in LFW, WebFace, VGGFace2 and CASIA: faces without expression labels."""
+    """`root/<identity>/image`, as in LFW, WebFace, VGGFace2 and CASIA: faces without labels."""
     del codes
     folder = root / part
     _must_exist(folder, "check the data root and the part")
@@ -176,6 +190,51 @@ def without_copies(candidates: FaceSet, evaluation: Sequence[FaceSet]) -> FaceSe
     held_out = {digest for part in evaluation for digest in part.digests()}
     kept = [i for i, digest in enumerate(candidates.digests()) if digest not in held_out]
     return candidates.subset(np.array(kept, dtype=np.int64))
+
+
+def read_table(path: Path, columns: set[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and content of each row of a csv file (UTF-8).
+
+    Raises:
+        Face2ExpError: if it is no text, lacks one of `columns`, or a row is cut off.
+    """
+    csv.field_size_limit(min(sys.maxsize, 2**24))
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # with Excel's mark or without
+            reader = csv.DictReader(file)
+            missing = columns - set(reader.fieldnames or ())
+            if missing:
+                raise Face2ExpError(
+                    f"{path}: column '{min(missing)}' is missing: its first line has to name "
+                    f"{', '.join(sorted(columns))}"
+                )
+            for row in reader:
+                if None in row.values():
+                    raise Face2ExpError(
+                        f"{path}, line {reader.line_num}: too few values: mend or delete it"
+                    )
+                yield reader.line_num, row
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise Face2ExpError(
+            f"{path}: not readable as a csv table ({error}): save it as UTF-8 text"
+        ) from error
+
+
+def _label(text: str, codes: str, path: Path, line: int) -> int:
+    try:
+        return parse_label(text, codes)
+    except Face2ExpError as error:
+        raise Face2ExpError(f"{path}, line {line}: {error}") from error
+
+
+def _members(archive: Path) -> set[str]:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return set(opened.namelist())
+    except Exception as error:  # a damaged directory makes zipfile raise nearly anything
+        raise Face2ExpError(
+            f"{archive}: not a readable zip ({error}): fetch or render it again"
+        ) from error
 
 
 def _name(root: Path, part: str) -> str:

@@ -6,6 +6,7 @@ nothing in them is executed or written to disk.
 
 import io
 import os
+import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from face2exp_lib.errors import Face2ExpError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+MAX_MEMBER_BYTES = 2**26  # of an image in a zip, unpacked
 
 
 class Images(Protocol):
@@ -54,14 +56,19 @@ class ZipImages:
     def __init__(self, path: Path, ids: Sequence[str]) -> None:
         self.path, self.ids = path, ids
         self._archive: zipfile.ZipFile | None = None
+        self._opened_by = 0
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_archive": None}  # an open file does not cross to a worker
 
     def read(self, index: int) -> bytes:
-        if self._archive is None:
-            self._archive = zipfile.ZipFile(self.path)
-        return self._archive.read(self.ids[index])
+        # Processes forked from one that opened the zip would share its position in the file.
+        if self._archive is None or self._opened_by != os.getpid():
+            self._archive, self._opened_by = zipfile.ZipFile(self.path), os.getpid()
+        member = self._archive.getinfo(self.ids[index])
+        if member.file_size > MAX_MEMBER_BYTES:
+            raise ValueError(f"unpacks to {member.file_size:,} bytes")
+        return self._archive.read(member)
 
     def open(self, index: int) -> Image.Image:
         return Image.open(io.BytesIO(self.read(index)), formats=FORMATS)
@@ -83,6 +90,8 @@ class PixelImages:
 def decode(images: Images, index: int, size: int) -> torch.Tensor:
     """One image as RGB, upright, resized to a square.
 
+    Transparency is dropped, 16 bits a channel become 8.
+
     Returns:
         (3, size, size) uint8.
 
@@ -90,29 +99,48 @@ def decode(images: Images, index: int, size: int) -> torch.Tensor:
         Face2ExpError: if it cannot be read to its end; the message names it.
     """
     try:
-        with images.open(index) as image:
-            image = ImageOps.exif_transpose(image).convert("RGB")
-            if image.size != (size, size):
-                image = image.resize((size, size), Image.Resampling.BILINEAR)
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,  # Pillow raises it for some broken PNG chunks
-        KeyError,
-        zipfile.BadZipFile,
-        Image.DecompressionBombError,
-    ) as error:
-        raise Face2ExpError(
-            f"{images.ids[index]}: not a readable image ({error}): replace it or delete it; "
-            "`face2exp data inspect` lists all such files of a set"
-        ) from error
+        with warnings.catch_warnings():
+            # Pillow only warns of an image that unpacks to 90 million pixels; no face has them.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with images.open(index) as image:
+                image = _rgb(ImageOps.exif_transpose(image))
+                if image.size != (size, size):
+                    image = image.resize((size, size), Image.Resampling.BILINEAR)
+    except Exception as error:  # a damaged file makes the parsers raise nearly anything
+        raise unreadable(images, index, error) from error
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
+def unreadable(images: Images, index: int, error: Exception) -> Face2ExpError:
+    """The error that names one image and what was wrong with it."""
+    return Face2ExpError(
+        f"{images.ids[index]}: not a readable image ({error}): replace it or delete it; "
+        "`face2exp data inspect` lists all such files of a set"
+    )
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow's own conversion clips to white
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # at once to RGB, Pillow warns
+    return image.convert("RGB")
+
+
 def list_images(folder: Path) -> list[str]:
-    """Image files below `folder`: sorted POSIX paths relative to it; linked folders are not entered."""
+    """Image files below `folder`, sorted, relative to it; linked folders are not entered.
+
+    Raises:
+        Face2ExpError: if a folder cannot be listed: its images would be missing unnoticed.
+    """
+
+    def fail(error: OSError) -> None:
+        raise Face2ExpError(
+            f"{error.filename}: cannot be listed ({error.strerror}): give a folder that can be read"
+        ) from error
+
     found = []
-    for parent, _, files in os.walk(folder):
+    for parent, _, files in os.walk(folder, onerror=fail):
         for name in files:
             if Path(name).suffix.lower() in SUFFIXES:
                 found.append((Path(parent) / name).relative_to(folder).as_posix())

@@ -1,7 +1,7 @@
 """Expression names, the project's one class order, and the label codes of public sets.
 
-Every label enters the project BY NAME: folder orders and integer codes differ from set to set, and a
-swapped pair of classes is invisible in the loss curve.
+Every label enters the project BY NAME: folder orders and integer codes differ from set to set, and
+a swapped pair of classes is invisible in the loss curve.
 """
 
 from enum import IntEnum

@@ -1,4 +1,4 @@
-"""The backbones that A and B share: the same architecture, weights of their own (paper 3.1, 4.2)."""
+"""The backbones of A and B: one architecture, weights of their own (paper 3.1, 4.2)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +37,7 @@ class ResidualBlock(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """A residual net for faces of 40 to 70 px on a CPU: four blocks, 16 to 128 channels, 0.3 M weights."""
+    """A residual net for CPU work on faces of 40 to 70 px: 4 blocks, 0.3 M weights."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -76,8 +76,8 @@ def build_network(
         if backbone == "small":
             if pretrained:
                 raise Face2ExpError(
-                    "network.pretrained: there are no ImageNet weights for the small net: set it to "
-                    "false or choose resnet18 or resnet50"
+                    "network.pretrained: there are no ImageNet weights for the small net: set it "
+                    "to false or choose resnet18 or resnet50"
                 )
             return SmallResNet(num_classes).to(memory_format=torch.channels_last)
         try:
@@ -96,9 +96,10 @@ def build_network(
 def frozen_running_stats(network: nn.Module) -> Iterator[None]:
     """Batch norm normalises by the batch at hand, as in training, and forgets it afterwards.
 
-    This is the project's batch-norm policy: every forward pass of training, FER or FR, measured before
-    or after a step, is normalised by its own batch, so that L_u, the labelled loss and f speak of the
-    same function; only one pass a step per network moves the running statistics used for inference.
+    This is the project's batch-norm policy: every forward pass of training, FER or FR, before or
+    after a step, is normalised by its own batch, so that L_u, the labelled loss and f speak of the
+    same function. Only one pass a step of each network moves the running statistics that inference
+    uses: A's on x_FR in line 7, B's on x_FER in line 9.
     """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     tracked = [norm.track_running_stats for norm in norms]

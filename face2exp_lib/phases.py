@@ -1,8 +1,8 @@
 """The phases of a run: warm start, Algorithm 1, fine-tune; or the supervised baseline alone.
 
-A phase is a generator that takes one training step each time it is asked; the loop around the phases
-is in `training.py`. Batches and views are functions of (seed, phase, step), so a phase can begin at
-any of its steps and goes on as if it had never stopped.
+A phase is a generator that takes one training step each time it is asked; the loop around the
+phases is in `training.py`. Batches and views are functions of (seed, phase, step), so a phase can
+begin at any of its steps and goes on as if it had never stopped.
 """
 
 import math
@@ -23,7 +23,7 @@ DRAW = {"conventional": draw_conventional, "extensive": draw_extensive}
 
 @dataclass(frozen=True)
 class Rate:
-    """A network's learning rate in a phase: `eta`, decaying by a cosine to 0 or fixed (paper 4.2)."""
+    """A network's learning rate in a phase: cosine from `eta` to 0, or fixed (paper 4.2)."""
 
     eta: float
     momentum: float = 0.0

@@ -36,8 +36,8 @@ def balanced_draw(
     smallest = min(counts, key=counts.__getitem__)
     if counts[smallest] == 0:
         raise Face2ExpError(
-            f"class '{smallest}' has no image for the {purpose} draw: add some, or lower what other "
-            "parts take from it"
+            f"class '{smallest}' has no image for the {purpose} draw: add some, or lower what "
+            "other parts take from it"
         )
     if per_class is None:
         per_class = counts[smallest]

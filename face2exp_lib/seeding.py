@@ -1,4 +1,4 @@
-"""Random numbers as a function of (seed, what for, step): nothing to save, so resume repeats them."""
+"""Random numbers as a function of (seed, purpose, step): resume repeats them, nothing is saved."""
 
 import zlib
 

@@ -33,15 +33,26 @@ def train(
         Face2ExpError: if the folder holds a run and `resume` is not given, or another config's run,
             or another process is writing it; if data are missing; if a loss is not finite.
     """
-    _claim(config, run_dir, resume)
+    if run_dir.is_dir() and any(run_dir.iterdir()) and not (run_dir / "config.yaml").exists():
+        raise Face2ExpError(f"{run_dir}: not empty and no run directory: choose another --run-dir")
+    lock = FileLock(run_dir / ".lock")
     try:
-        with FileLock(run_dir / ".lock", timeout=0):
-            if not (run_dir / "finished.json").exists():
-                _train(config, run_dir, data_root)
+        run_dir.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
     except Timeout as error:
         raise Face2ExpError(
             f"{run_dir}: another process is training this run: wait for it"
         ) from error
+    except OSError as error:
+        raise Face2ExpError(
+            f"{run_dir}: cannot write here ({error.strerror}): choose another --run-dir"
+        ) from error
+    try:
+        _claim(config, run_dir, resume)
+        if not (run_dir / "finished.json").exists():
+            _train(config, run_dir, data_root)
+    finally:
+        lock.release()
 
 
 def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
@@ -141,31 +152,38 @@ class MetricsLog:
     def __init__(self, path: Path, *, keep_before: int) -> None:
         kept = [record for record in read_jsonl(path) if record["step"] < keep_before]
         write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
-        self._file = path.open("a")
+        self._path, self._file = path, path.open("a")
 
     def append(self, record: dict[str, Any]) -> None:
+        """Add one record. Lines reach the disk at `flush`, before the checkpoint that follows."""
         self._file.write(json.dumps(record) + "\n")
 
     def flush(self) -> None:
-        self._file.flush()
+        """Write what was added.
+
+        Raises:
+            Face2ExpError: if the disk is full.
+        """
+        try:
+            self._file.flush()
+        except OSError as error:
+            raise Face2ExpError(
+                f"{self._path}: cannot write ({error.strerror}): free some space and --resume"
+            ) from error
 
     def close(self) -> None:
         self._file.close()
 
 
 def _claim(config: RunConfig, run_dir: Path, resume: bool) -> None:
-    """Write the config into a new run directory, or hold it against the one that is there."""
+    """Write the config into a run directory without progress, or hold it against the one there."""
     path = run_dir / "config.yaml"
-    if not path.exists():
-        if run_dir.exists() and any(run_dir.iterdir()):
-            raise Face2ExpError(
-                f"{run_dir}: not empty and no run directory: choose another --run-dir"
-            )
+    if not (run_dir / "checkpoints" / "last.pt").exists():
         write_text(path, dump_config(config))
         return
     if not resume:
         raise Face2ExpError(
-            f"{run_dir}: holds a run already: --resume goes on with it, another --run-dir begins anew"
+            f"{run_dir}: holds a run already: go on with --resume, or choose another --run-dir"
         )
     if load_config(path) != config:
         raise Face2ExpError(
@@ -206,8 +224,8 @@ def _finite(losses: dict[str, Tensor], step: int) -> dict[str, Any]:
             record["pseudo_labels"] = torch.bincount(value).tolist()
         elif not torch.isfinite(value):
             raise Face2ExpError(
-                f"{name} is {value.item()} at step {step}: lower eta_a or eta_b; the last checkpoint "
-                "is kept"
+                f"{name} is {value.item()} at step {step}: lower eta_a or eta_b; the last "
+                "checkpoint is kept"
             )
         else:
             record[name] = value.item()

@@ -1,0 +1,134 @@
+"""The `face2exp` command: parses, builds and calls."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from face2exp_lib import __version__
+from face2exp_lib.config import data_root, load_config
+from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.evaluation import evaluate_run, predict_images
+from face2exp_lib.inspection import inspect
+from face2exp_lib.labels import class_names
+from face2exp_lib.sampling import class_counts
+from face2exp_lib.training import train
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0 done, 1 the user can mend it, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except Face2ExpError as error:
+        print(f"face2exp: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("face2exp: interrupted: --resume goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _train(options: argparse.Namespace) -> None:
+    config = load_config(options.config, options.set)
+    run_dir = options.run_dir or Path("runs") / f"{config.name}-{config.method}-seed{config.seed}"
+    train(config, run_dir, data_root(options.data_root), resume=options.resume)
+    print(f"{run_dir}: trained; next: face2exp evaluate {run_dir} --split test")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    result, fresh = evaluate_run(options.run_dir, options.split, data_root(options.data_root))
+    if not fresh:
+        print(f"Evaluated before; this is what {options.run_dir} holds.")
+    print(f"{result['method']}, {options.split} part, {result['num_images']} images")
+    for key in ("overall_accuracy", "mean_class_accuracy", "std_class_accuracy"):
+        print(f"  {key:20} {result[key]:6.2f} %")
+    for name, value in result["per_class_accuracy"].items():
+        print(f"    {name:18} {value:6.2f} %")
+    budget = result["label_budget"]
+    print(f"  labels used: {budget['total']} ({budget['train']} train, {budget['validation']} val)")
+    print(f"{options.run_dir / f'evaluation-{options.split}.json'}")
+
+
+def _predict(options: argparse.Namespace) -> None:
+    results = predict_images(options.run_dir, options.images)
+    if options.json:
+        print(json.dumps(results, indent=2))
+        return
+    for result in results:
+        shares = "  ".join(f"{name} {p:.2f}" for name, p in result["probabilities"].items())
+        print(f"{result['image']}: {result['label']}   {shares}")
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    broken = 0
+    for part in inspect(options.path):
+        faces = part.faces
+        print(f"{faces.name}: format {part.format}, {len(faces)} images")
+        if faces.labels is not None:
+            print(f"  labels looked up as codes: {part.codes}")
+            for name, count in class_counts(faces.labels, class_names(8)).items():
+                print(f"  {name:10} {count:8}")
+        elif faces.identities is not None:
+            print(f"  identities {len(np.unique(faces.identities)):8}, no expression labels")
+        print(f"  unreadable {len(part.unreadable):8}")
+        for message in part.unreadable:
+            print(f"    {message}")
+        broken += len(part.unreadable)
+    if broken:
+        raise Face2ExpError(f"{options.path}: {broken} unreadable images, listed above")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="face2exp", description=__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(group: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        added = group.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    def add_data_root(added: argparse.ArgumentParser) -> None:
+        added.add_argument(
+            "--data-root", type=Path, metavar="DIR", help="holds the data sets; else FACE2EXP_DATA"
+        )
+
+    added = command(commands, "train", _train, "Train one run.")
+    added.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    added.add_argument(
+        "--set",
+        action="append",
+        metavar="key=value",
+        help="change a key, e.g. training.num_steps=100",
+    )
+    add_data_root(added)
+    added.add_argument(
+        "--run-dir", type=Path, metavar="DIR", help="default: runs/NAME-METHOD-seedN"
+    )
+    added.add_argument("--resume", action="store_true", help="go on with the run in the directory")
+
+    added = command(commands, "evaluate", _evaluate, "Evaluate a run's best checkpoint.")
+    added.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    added.add_argument("--split", choices=("val", "test"), default="val")
+    add_data_root(added)
+
+    added = command(commands, "predict", _predict, "Name the expression of cropped face images.")
+    added.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    added.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    added.add_argument("--json", action="store_true")
+
+    data = commands.add_parser("data", help="Look at data sets.").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    added = command(data, "inspect", _inspect, "Format, counts per class, unreadable images.")
+    added.add_argument("path", type=Path, metavar="PATH")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

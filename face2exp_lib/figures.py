@@ -1,0 +1,241 @@
+"""Plotly figures of results. They read what runs wrote and never train.
+
+Colours are Okabe and Ito's eight, which people with colour-blindness tell apart; each class keeps
+its colour and place in every figure.
+"""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+from PIL import Image
+
+from face2exp_lib.labels import class_names
+
+CLASS_COLOURS = dict(
+    zip(
+        class_names(8),
+        (
+            "#7f7f7f",
+            "#e69f00",
+            "#f0e442",
+            "#0072b2",
+            "#d55e00",
+            "#009e73",
+            "#56b4e9",
+            "#cc79a7",
+        ),
+        strict=True,
+    )
+)
+LAYOUT: dict[str, Any] = {
+    "template": "plotly_white",
+    "margin": {"l": 60, "r": 20, "t": 40, "b": 50},
+    "height": 420,
+}
+
+
+def class_accuracies(evaluations: Mapping[str, dict[str, Any]]) -> go.Figure:
+    """Bars of the class accuracies of several runs, with each run's class mean as a line.
+
+    Args:
+        evaluations: run name -> content of an `evaluation-*.json`.
+    """
+    figure = go.Figure()
+    for (run, result), colour in zip(
+        evaluations.items(), ("#0072b2", "#d55e00", "#009e73", "#cc79a7"), strict=False
+    ):
+        per_class = result["per_class_accuracy"]
+        figure.add_bar(
+            name=run,
+            x=list(per_class),
+            y=[round(value, 2) for value in per_class.values()],
+            marker_color=colour,
+            hovertemplate="%{x}: %{y:.1f} %<extra>" + run + "</extra>",
+        )
+        mean = round(result["mean_class_accuracy"], 2)
+        figure.add_scatter(
+            name=f"{run}: class mean {mean:.1f}",
+            x=list(per_class),
+            y=[mean] * len(per_class),
+            mode="lines",
+            line={"dash": "dot", "color": colour},
+            hoverinfo="skip",
+        )
+    return figure.update_layout(
+        **LAYOUT,
+        barmode="group",
+        yaxis={"title": "accuracy of the class, %", "range": [0, 100]},
+        legend={"orientation": "h", "y": -0.2},
+    )
+
+
+def class_counts_figure(parts: Mapping[str, Mapping[str, int]]) -> go.Figure:
+    """Share of every class in several sets, as grouped bars.
+
+    Args:
+        parts: set name -> class name -> number of images.
+    """
+    figure = go.Figure()
+    for (part, counts), colour in zip(
+        parts.items(), ("#0072b2", "#e69f00", "#009e73", "#cc79a7"), strict=False
+    ):
+        total = sum(counts.values())
+        figure.add_bar(
+            name=f"{part} ({total:,} images)",
+            x=list(counts),
+            y=[round(100 * count / total, 2) for count in counts.values()],
+            marker_color=colour,
+        )
+    return figure.update_layout(
+        **LAYOUT,
+        barmode="group",
+        yaxis={"title": "share of the set, %"},
+        legend={"orientation": "h", "y": -0.2},
+    )
+
+
+def confusion(evaluation: dict[str, Any], title: str) -> go.Figure:
+    """Confusion matrix in percent of each true class."""
+    counts = np.array(evaluation["confusion_matrix"])
+    shares = np.round(100 * counts / counts.sum(1, keepdims=True), 1)
+    names = evaluation["class_names"]
+    figure = go.Figure(
+        go.Heatmap(
+            z=shares.tolist(),
+            x=names,
+            y=names,
+            zmin=0,
+            zmax=100,
+            colorscale="Blues",
+            texttemplate="%{z:.0f}",
+            hovertemplate="true %{y}, predicted %{x}: %{z:.1f} %<extra></extra>",
+            colorbar={"title": "%"},
+        )
+    )
+    figure.update_layout(**{**LAYOUT, "height": 480}, title=title)
+    figure.update_xaxes(title="predicted")
+    return figure.update_yaxes(title="true", autorange="reversed")
+
+
+def training_replay(records: Sequence[dict[str, Any]], num_frames: int = 12) -> go.Figure:
+    """What happens while Algorithm 1 runs: a slider over the validations of a run.
+
+    Each frame shows A's class accuracies on the validation part and the shares of the pseudo labels
+    that B wrote since the frame before.
+
+    Args:
+        records: the lines of a Meta-Face2Exp run's `metrics.jsonl`.
+        num_frames: at most; evenly spread over the validations.
+    """
+    frames = _validation_windows(records)
+    if not frames:
+        raise ValueError("no validation with pseudo labels in these records: not a meta run")
+    chosen = np.unique(np.linspace(0, len(frames) - 1, num_frames).round().astype(int))
+    names = list(frames[0]["per_class"])
+
+    def traces(frame: dict[str, Any]) -> list[go.Bar]:
+        colours = [CLASS_COLOURS[name] for name in names]
+        accuracy = [round(value, 1) for value in frame["per_class"].values()]
+        share = [round(value, 1) for value in frame["pseudo"]]
+        return [
+            go.Bar(name="A's validation accuracy", x=names, y=accuracy, marker_color=colours),
+            go.Bar(
+                name="share of pseudo labels",
+                x=names,
+                y=share,
+                marker={"color": colours, "pattern": {"shape": "/"}},
+            ),
+        ]
+
+    figure = go.Figure(
+        data=traces(frames[chosen[0]]),
+        frames=[go.Frame(name=str(frames[i]["step"]), data=traces(frames[i])) for i in chosen],
+    )
+    steps = [
+        {
+            "label": str(frames[i]["step"]),
+            "method": "animate",
+            "args": [
+                [str(frames[i]["step"])],
+                {"mode": "immediate", "frame": {"duration": 0, "redraw": True}},
+            ],
+        }
+        for i in chosen
+    ]
+    return figure.update_layout(
+        **{**LAYOUT, "height": 480},
+        sliders=[{"steps": steps, "currentvalue": {"prefix": "training step "}, "pad": {"t": 60}}],
+        yaxis={"title": "%", "range": [0, 100]},
+        legend={"orientation": "h", "y": 1.12},
+    )
+
+
+def feedback_history(records: Sequence[dict[str, Any]]) -> go.Figure:
+    """f of every step of Algorithm 1, and its running mean over 25 steps."""
+    steps = [record["step"] for record in records if "feedback" in record]
+    values = np.array([record["feedback"] for record in records if "feedback" in record])
+    window = min(25, len(values))
+    mean = np.convolve(values, np.ones(window) / window, mode="valid")
+    figure = go.Figure()
+    figure.add_scatter(
+        x=steps,
+        y=_significant(values),
+        mode="markers",
+        name="f",
+        marker={"size": 3, "color": "#56b4e9"},
+    )
+    figure.add_scatter(
+        x=steps[window - 1 :],
+        y=_significant(mean),
+        name=f"mean of {window} steps",
+        line={"color": "#0072b2"},
+    )
+    figure.add_hline(y=0, line_color="#7f7f7f")
+    return figure.update_layout(
+        **LAYOUT, xaxis={"title": "training step"}, yaxis={"title": "feedback coefficient f"}
+    )
+
+
+def face_rows(rows: Mapping[str, torch.Tensor]) -> go.Figure:
+    """Faces side by side, a named row for each set.
+
+    Args:
+        rows: row name -> (N, 3, S, S) uint8 images; the same N and S in every row.
+    """
+    sheet = torch.cat([torch.cat(list(images), 2) for images in rows.values()], 1)
+    side = next(iter(rows.values())).shape[-1]
+    buffer = io.BytesIO()
+    Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(buffer, "WEBP", quality=90)
+    source = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    figure = go.Figure(go.Image(source=source, hoverinfo="skip"))
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(
+        tickvals=[side * (index + 0.5) for index in range(len(rows))], ticktext=list(rows)
+    )
+    height = 70 + 92 * len(rows)
+    return figure.update_layout(
+        **{**LAYOUT, "margin": {**LAYOUT["margin"], "l": 110}, "height": height}
+    )
+
+
+def _validation_windows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    windows, pseudo = [], np.zeros(8)
+    for record in records:
+        counted = record.get("pseudo_labels", [])
+        pseudo[: len(counted)] += counted
+        validation = record.get("validation")
+        if validation and pseudo.sum():
+            per_class = validation["adaptation"]["per_class_accuracy"]
+            share = (100 * pseudo / pseudo.sum())[: len(per_class)].tolist()
+            windows.append({"step": record["step"] + 1, "per_class": per_class, "pseudo": share})
+            pseudo[:] = 0
+    return windows
+
+
+def _significant(values: np.ndarray) -> list[float]:
+    return [float(f"{value:.4g}") for value in values]
