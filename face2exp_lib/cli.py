@@ -1,7 +1,9 @@
 """The `face2exp` command: parses, builds and calls."""
 
 import argparse
+import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,10 +24,16 @@ from face2exp_lib.training import train
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 1 the user can mend it, 130 interrupted."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text at all
     try:
         options.run(options)
-    except Face2ExpError as error:
-        print(f"face2exp: error: {error}", file=sys.stderr)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (Face2ExpError, OSError) as error:  # an OSError's text names the file
+        print(f"face2exp: error: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("face2exp: interrupted: --resume goes on from the last checkpoint", file=sys.stderr)

@@ -4,7 +4,7 @@ import os
 import reprlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -161,7 +161,7 @@ class RunConfig:
         meta: loss weights and readings of the paper.
     """
 
-    name: str = Field(pattern=r"^[\w.-]+$")  # part of a folder's name
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]  # part of a folder's name
     data: Data
     training: Training
     network: Network = Field(default_factory=Network)
@@ -211,7 +211,7 @@ def load_config(path: Path, changes: list[str] | None = None) -> RunConfig:
 
 def dump_config(config: RunConfig) -> str:
     """The configuration as YAML that `load_config` reads back to an equal one."""
-    return yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(asdict(config), sort_keys=False)
 
 
 def data_root(option: Path | None) -> Path | None:

@@ -17,7 +17,7 @@ from face2exp_lib.images import FileImages, decode
 from face2exp_lib.labels import class_names
 from face2exp_lib.metrics import accuracies, count_confusions
 from face2exp_lib.networks import build_network
-from face2exp_lib.splits import read_run_data
+from face2exp_lib.splits import read_run_data, read_test
 from face2exp_lib.storage import read_json, write_json
 
 EVALUATION_BATCH = 256
@@ -46,11 +46,18 @@ def predict_logits(network: nn.Module, images: Tensor, view_size: int) -> Tensor
 
     Returns:
         (N, K) float32.
+
+    Raises:
+        Face2ExpError: if one is not finite: the largest of NaNs would pass for a prediction.
     """
     was_training = network.training
     network.eval()
     logits = network(apply_view(images, centre_view(len(images)).to(images.device), view_size))
     network.train(was_training)
+    if not torch.isfinite(logits).all():
+        raise Face2ExpError(
+            "the network's outputs are not finite, its weights have diverged: lower eta_a or eta_b"
+        )
     return logits
 
 
@@ -85,7 +92,7 @@ def load_trained(run_dir: Path) -> tuple[RunConfig, nn.Module, dict[str, Any]]:
     )
     try:
         network.load_state_dict(state["network"])
-    except RuntimeError as error:
+    except (AttributeError, RuntimeError, TypeError) as error:
         raise Face2ExpError(
             f"{path}: its weights do not fit {run_dir / 'config.yaml'}: one of the two belongs to "
             "another run"
@@ -113,10 +120,11 @@ def evaluate_run(
             f"{run_dir}: the run has not finished: go on with `face2exp train CONFIG --run-dir "
             f"{run_dir} --resume`"
         )
-    data = read_run_data(config, data_root)
-    faces = DecodedFaces(
-        data.validation if split == "val" else data.test, config.data.stored_size, in_memory=False
-    )
+    if split == "test":
+        part = read_test(config, data_root)
+    else:
+        part = read_run_data(config, data_root).validation
+    faces = DecodedFaces(part, config.data.stored_size, in_memory=False)
     result = {
         "split": split,
         "method": config.method,

@@ -133,7 +133,8 @@ def read_class_folders(root: Path, part: str, codes: str) -> FaceSet:
     if flat:
         raise Face2ExpError(f"{folder / flat[0]}: lies in no class folder: move it into one")
     try:
-        code_of = {name: parse_label(name, codes) for name in {p.split("/")[0] for p in paths}}
+        names = sorted({path.split("/")[0] for path in paths})
+        code_of = {name: parse_label(name, codes) for name in names}
     except Face2ExpError as error:
         raise Face2ExpError(f"{folder}: folder with {error}") from error
     labels = np.array([code_of[path.split("/")[0]] for path in paths], dtype=np.int64)

@@ -7,6 +7,7 @@ its colour and place in every figure.
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def class_accuracies(evaluations: Mapping[str, dict[str, Any]]) -> go.Figure:
     """
     figure = go.Figure()
     for (run, result), colour in zip(
-        evaluations.items(), ("#0072b2", "#d55e00", "#009e73", "#cc79a7"), strict=False
+        evaluations.items(), cycle(("#0072b2", "#d55e00", "#009e73", "#cc79a7")), strict=False
     ):
         per_class = result["per_class_accuracy"]
         figure.add_bar(
@@ -82,7 +83,7 @@ def class_counts_figure(parts: Mapping[str, Mapping[str, int]]) -> go.Figure:
     """
     figure = go.Figure()
     for (part, counts), colour in zip(
-        parts.items(), ("#0072b2", "#e69f00", "#009e73", "#cc79a7"), strict=False
+        parts.items(), cycle(("#0072b2", "#e69f00", "#009e73", "#cc79a7")), strict=False
     ):
         total = sum(counts.values())
         figure.add_bar(
@@ -179,6 +180,8 @@ def feedback_history(records: Sequence[dict[str, Any]]) -> go.Figure:
     """f of every step of Algorithm 1, and its running mean over 25 steps."""
     steps = [record["step"] for record in records if "feedback" in record]
     values = np.array([record["feedback"] for record in records if "feedback" in record])
+    if not steps:
+        raise ValueError("no feedback in these records: not a meta run")
     window = min(25, len(values))
     mean = np.convolve(values, np.ones(window) / window, mode="valid")
     figure = go.Figure()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pickle import UnpicklingError
 from typing import Literal
 
 import torch
@@ -82,7 +83,8 @@ def build_network(
             return SmallResNet(num_classes).to(memory_format=torch.channels_last)
         try:
             network = get_model(backbone, weights="IMAGENET1K_V1" if pretrained else None)
-        except (OSError, RuntimeError) as error:  # no network, or a broken download
+        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+            # no network, or a broken download
             raise Face2ExpError(
                 f"network.pretrained: the ImageNet weights of {backbone} could not be fetched "
                 f"({error}): connect once, or put the file into "

@@ -32,6 +32,11 @@ class RunData:
     label_budget: dict[str, int]
 
 
+def read_test(config: RunConfig, data_root: Path | None) -> FaceSet:
+    """The test part alone, without looking at any other set."""
+    return _of_classes(config.data.test.read(data_root), config.data.num_classes)
+
+
 def read_run_data(config: RunConfig, data_root: Path | None) -> RunData:
     """List all sets of a run, hold out the evaluation parts and draw the training labels.
 
@@ -42,7 +47,7 @@ def read_run_data(config: RunConfig, data_root: Path | None) -> RunData:
         Face2ExpError: if a set is missing, a class is empty, or a draw asks for too many.
     """
     data, names = config.data, class_names(config.data.num_classes)
-    test = _of_classes(data.test.read(data_root), len(names))
+    test = read_test(config, data_root)
     pool = without_copies(_of_classes(data.labelled.read(data_root), len(names)), [test])
     if data.validation is not None:
         validation = _of_classes(data.validation.read(data_root), len(names))

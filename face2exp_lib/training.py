@@ -1,6 +1,7 @@
 """Train a run: phases, validation, checkpoints, resume."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def train(
         Face2ExpError: if the folder holds a run and `resume` is not given, or another config's run,
             or another process is writing it; if data are missing; if a loss is not finite.
     """
-    if run_dir.is_dir() and any(run_dir.iterdir()) and not (run_dir / "config.yaml").exists():
+    held = {path.name for path in run_dir.iterdir()} - {".lock"} if run_dir.is_dir() else set()
+    if held and "config.yaml" not in held:
         raise Face2ExpError(f"{run_dir}: not empty and no run directory: choose another --run-dir")
     lock = FileLock(run_dir / ".lock")
     try:
@@ -70,22 +72,17 @@ def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
     deployed = networks["adaptation" if config.method == "meta" else "base"]
     phases = plan_phases(config, data, networks)
     validation = _decoded(config, data, "validation")
+    write_text(run_dir / "config.yaml", dump_config(config))
     write_json(run_dir / "environment.json", environment())
 
     last, best = run_dir / "checkpoints" / "last.pt", run_dir / "checkpoints" / "best.pt"
-    step, first_phase, best_score = 0, 0, -1.0
-    if last.exists():
-        state = load_checkpoint(last, {"step", "phase", "best_score", "networks", "optimisers"})
-        step, first_phase, best_score = state["step"], state["phase"], state["best_score"]
-        for name, network in networks.items():
-            network.load_state_dict(state["networks"][name])
-        for name, optimiser in phases[first_phase].optimisers.items():
-            optimiser.load_state_dict(state["optimisers"][name])
+    step, first_phase, best_score = _restore(last, networks, phases)
     log = MetricsLog(run_dir / "metrics.jsonl", keep_before=step)
 
     num_steps = sum(phase.num_steps for phase in phases)
     every = config.training
-    with tqdm(total=num_steps, initial=step, desc=run_dir.name, unit="step") as bar:
+    bar = tqdm(total=num_steps, initial=step, desc=run_dir.name, unit="step")
+    with closing(log), bar:
         for phase_index, phase in enumerate(phases):
             if phase_index < first_phase:
                 continue
@@ -106,7 +103,6 @@ def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
                 if step % every.checkpoint_every_steps == 0 or step == num_steps:
                     log.flush()
                     save_checkpoint(last, _state(step, phase_index, best_score, networks, phase))
-    log.close()
     passes = sum(phase.num_steps * phase.image_passes for phase in phases)
     finished = {
         "num_steps": num_steps,
@@ -150,7 +146,7 @@ class MetricsLog:
     """`metrics.jsonl`, one record a step; a resumed run drops what came after its checkpoint."""
 
     def __init__(self, path: Path, *, keep_before: int) -> None:
-        kept = [record for record in read_jsonl(path) if record["step"] < keep_before]
+        kept = [r for r in read_jsonl(path) if r.get("step", keep_before) < keep_before]
         write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
         self._path, self._file = path, path.open("a")
 
@@ -176,19 +172,52 @@ class MetricsLog:
 
 
 def _claim(config: RunConfig, run_dir: Path, resume: bool) -> None:
-    """Write the config into a run directory without progress, or hold it against the one there."""
+    """Make sure that training into the folder overwrites nothing."""
     path = run_dir / "config.yaml"
-    if not (run_dir / "checkpoints" / "last.pt").exists():
-        write_text(path, dump_config(config))
+    if not path.exists():
         return
-    if not resume:
+    begun = (run_dir / "checkpoints").exists() or (run_dir / "finished.json").exists()
+    if begun and not resume:
         raise Face2ExpError(
             f"{run_dir}: holds a run already: go on with --resume, or choose another --run-dir"
         )
-    if load_config(path) != config:
+    # A run that stopped before its first checkpoint may begin anew with another config. But a
+    # config.yaml that no run has put there is somebody's own file.
+    if begun or not (run_dir / "environment.json").exists():
+        try:
+            same = load_config(path) == config
+        except Face2ExpError:
+            same = False
+        if not same:
+            raise Face2ExpError(
+                f"{run_dir}: holds a run of another config: see {path}, or choose another --run-dir"
+            )
+
+
+def _restore(
+    last: Path, networks: dict[str, nn.Module], phases: list[Phase]
+) -> tuple[int, int, float]:
+    """Take up the state of a checkpoint, if there is one.
+
+    Returns:
+        Steps done, index of the phase of the last of them, best validation score.
+
+    Raises:
+        Face2ExpError: if the checkpoint is broken or another run's.
+    """
+    if not last.exists():
+        return 0, 0, -1.0
+    state = load_checkpoint(last, {"step", "phase", "best_score", "networks", "optimisers"})
+    try:
+        for name, network in networks.items():
+            network.load_state_dict(state["networks"][name])
+        for name, optimiser in phases[state["phase"]].optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise Face2ExpError(
-            f"{run_dir}: holds a run of another config: see {path}, or choose another --run-dir"
-        )
+            f"{last}: its state does not fit this run's config: it belongs to another run"
+        ) from error
+    return state["step"], state["phase"], state["best_score"]
 
 
 def _decoded(config: RunConfig, data: RunData, part: str) -> DecodedFaces:

@@ -1,0 +1,127 @@
+"""How fast faces are drawn, and how hard a pack is.
+
+    python benchmarks/faces.py speed
+    python benchmarks/faces.py difficulty --pack data/rendered
+
+`difficulty` trains one small plain network on the labelled part and, for comparison, on the
+unlabelled part with its true labels, and reads both off the VALIDATION part: it is what the default
+pack was tuned with. The test part is never opened.
+"""
+
+import argparse
+import csv
+import io
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from face2exp_lib.faces import FaceSpec, render_face
+from face2exp_lib.labels import class_names, parse_label
+
+NAMES = class_names(7)
+
+
+def measure_speed() -> None:
+    """Images a second of one process at three sizes, compilation and first use left out."""
+    for size, count in ((64, 100), (96, 60), (224, 20)):
+        spec = FaceSpec(seed=9, purpose="speed", count=count + 1, size=size, num_identities=20)
+        render_face(spec, count)
+        start = time.perf_counter()
+        for index in range(count):
+            render_face(spec, index)
+        print(f"{size} px: {count / (time.perf_counter() - start):.1f} images/s")
+
+
+def read_part(pack: Path, name: str, table: str) -> tuple[Tensor, Tensor]:
+    """Images (N, 3, H, W) in [-1, 1] and labels (N,) of a part."""
+    with (pack / f"{table}.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["expression"] in NAMES]
+    with zipfile.ZipFile(pack / f"{name}.zip") as archive:
+        images = [np.asarray(Image.open(io.BytesIO(archive.read(row["image"])))) for row in rows]
+    labels = torch.tensor([int(parse_label(row["expression"])) for row in rows])
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 127.5 - 1, labels
+
+
+def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
+    """Convolution, batch normalisation, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    )
+
+
+def small_network() -> nn.Module:
+    """Five convolutions, about 170,000 parameters."""
+    network = nn.Sequential(
+        convolution(3, 16, stride=2), convolution(16, 32), nn.MaxPool2d(2),
+        convolution(32, 48), nn.MaxPool2d(2), convolution(48, 96), convolution(96, 128),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(128, len(NAMES)),
+    )  # fmt: skip
+    return network.to(memory_format=torch.channels_last)
+
+
+def train(images: Tensor, labels: Tensor, updates: int, seed: int) -> nn.Module:
+    """Adam with a cosine schedule on random flips and shifts of up to 4 pixels, batches of 64."""
+    torch.manual_seed(seed)
+    network = small_network()
+    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=updates)
+    width = images.shape[-1]
+    padded = functional.pad(images, (4, 4, 4, 4), mode="reflect")
+    for _ in range(updates):
+        chosen = torch.randint(len(images), (64,))
+        row, column = torch.randint(9, (2,)).tolist()
+        batch = padded[chosen, :, row : row + width, column : column + width]
+        flipped = torch.rand(len(batch)) < 0.5
+        batch = torch.where(flipped[:, None, None, None], batch.flip(3), batch)
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        loss = functional.cross_entropy(network(batch), labels[chosen])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    return network.eval()
+
+
+def per_class_accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """(7,) percent."""
+    with torch.no_grad():
+        hits = torch.cat([network(part).argmax(1) for part in images.split(256)]) == labels
+    return torch.stack([100 * hits[labels == c].float().mean() for c in range(len(NAMES))])
+
+
+def measure_difficulty(pack: Path, updates: int, seeds: int) -> None:
+    """Per-class validation accuracy after each kind of training."""
+    validation = read_part(pack, "fer_val", "fer_val")
+    parts = {"fer_train": "fer_train", "fr": "fr_truth"}
+    for name, table in parts.items():
+        images, labels = read_part(pack, name, table)
+        results = []
+        for seed in range(seeds):
+            start = time.perf_counter()
+            network = train(images, labels, updates, seed)
+            results.append(per_class_accuracy(network, *validation))
+            classes = " ".join(f"{n} {a:.0f}" for n, a in zip(NAMES, results[-1], strict=True))
+            spent = time.perf_counter() - start
+            print(f"{name} seed {seed}: mean {results[-1].mean():.1f} | {classes} | {spent:.0f} s")
+        print(f"{name}: mean class accuracy {torch.stack(results).mean():.1f} over {seeds} seeds")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("speed", "difficulty"))
+    parser.add_argument("--pack", type=Path, default=Path("data/rendered"))
+    parser.add_argument("--updates", type=int, default=1500)
+    parser.add_argument("--seeds", type=int, default=1)
+    arguments = parser.parse_args()
+    if arguments.what == "speed":
+        measure_speed()
+    else:
+        measure_difficulty(arguments.pack, arguments.updates, arguments.seeds)
