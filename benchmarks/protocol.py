@@ -33,6 +33,9 @@ def search(protocol: dict[str, Any], work: Path, root: Path | None) -> dict[str,
     """Every arm's trials with their validation score, and the best of them."""
     found = {}
     for arm, settings in protocol["arms"].items():
+        if len(settings["trials"]) == 1:  # nothing to choose
+            found[arm] = {"trials": [], "best": settings["trials"][0]}
+            continue
         trials = []
         for index, trial in enumerate(settings["trials"]):
             run_dir = work / f"search-{arm}-{index}"
