@@ -98,7 +98,9 @@ def _batches(
     )
     for batch in loader:
         if isinstance(batch, Face2ExpError):
-            raise batch
+            # A new one: a frame that holds the error it raises keeps workers alive until the
+            # garbage collector comes by.
+            raise Face2ExpError(str(batch)) from batch
         yield batch
 
 

@@ -21,6 +21,17 @@ from face2exp_lib.splits import read_run_data, read_test
 from face2exp_lib.storage import read_json, write_json
 
 EVALUATION_BATCH = 256
+EVALUATION_KEYS = (
+    "method",
+    "num_images",
+    "label_budget",
+    "overall_accuracy",
+    "mean_class_accuracy",
+    "std_class_accuracy",
+    "per_class_accuracy",
+    "confusion_matrix",
+    "class_names",
+)
 
 
 def choose_device(name: str) -> torch.device:
@@ -113,7 +124,7 @@ def evaluate_run(
     """
     path = run_dir / f"evaluation-{split}.json"
     if path.exists():
-        return read_json(path), False
+        return read_json(path, *EVALUATION_KEYS), False
     config, network, state = load_trained(run_dir)
     if not (run_dir / "finished.json").exists():
         raise Face2ExpError(
@@ -138,7 +149,7 @@ def evaluate_run(
             num_classes=config.data.num_classes,
             workers=config.data.num_workers,
         ),
-        **read_json(run_dir / "finished.json"),
+        **read_json(run_dir / "finished.json", "label_budget"),
     }
     write_json(path, result)
     return result, True

@@ -149,7 +149,7 @@ def training_replay(records: Sequence[dict[str, Any]], num_frames: int = 12) -> 
                 name="share of pseudo labels",
                 x=names,
                 y=share,
-                marker={"color": colours, "pattern": {"shape": "/"}},
+                marker={"color": colours, "pattern": {"shape": "/", "fillmode": "replace"}},
             ),
         ]
 

@@ -6,7 +6,6 @@ nothing in them is executed or written to disk.
 
 import io
 import os
-import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,8 @@ from face2exp_lib.errors import Face2ExpError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
-MAX_MEMBER_BYTES = 2**26  # of an image in a zip, unpacked
+MAX_PIXELS = 2**26  # a small file can claim to be far more than fits into memory
+MAX_MEMBER_BYTES = 2**26  # of an image in a zip, the same
 
 
 class Images(Protocol):
@@ -99,13 +99,12 @@ def decode(images: Images, index: int, size: int) -> torch.Tensor:
         Face2ExpError: if it cannot be read to its end; the message names it.
     """
     try:
-        with warnings.catch_warnings():
-            # Pillow only warns of an image that unpacks to 90 million pixels; no face has them.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with images.open(index) as image:
-                image = _rgb(ImageOps.exif_transpose(image))
-                if image.size != (size, size):
-                    image = image.resize((size, size), Image.Resampling.BILINEAR)
+        with images.open(index) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"unpacks to {image.width} x {image.height} pixels")
+            image = _rgb(ImageOps.exif_transpose(image))
+            if image.size != (size, size):
+                image = image.resize((size, size), Image.Resampling.BILINEAR)
     except Exception as error:  # a damaged file makes the parsers raise nearly anything
         raise unreadable(images, index, error) from error
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

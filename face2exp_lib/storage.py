@@ -48,17 +48,23 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def read_json(path: Path, *keys: str) -> dict[str, Any]:
+    """Read the object that a JSON file holds.
 
     Raises:
-        Face2ExpError: if it is missing or not JSON.
+        Face2ExpError: if the file is missing, holds none, or one without some of `keys`.
     """
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError("no object")
+        for key in keys:
+            if key not in content:
+                raise ValueError(f"no '{key}'")
+        return content
     except FileNotFoundError as error:
         raise Face2ExpError(f"{path}: no such file") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Face2ExpError(
             f"{path}: not readable as JSON ({error}): delete it and redo"
         ) from error

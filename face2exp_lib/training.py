@@ -72,11 +72,10 @@ def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
     deployed = networks["adaptation" if config.method == "meta" else "base"]
     phases = plan_phases(config, data, networks)
     validation = _decoded(config, data, "validation")
-    write_text(run_dir / "config.yaml", dump_config(config))
-    write_json(run_dir / "environment.json", environment())
-
     last, best = run_dir / "checkpoints" / "last.pt", run_dir / "checkpoints" / "best.pt"
     step, first_phase, best_score = _restore(last, networks, phases)
+    write_text(run_dir / "config.yaml", dump_config(config))
+    write_json(run_dir / "environment.json", environment())
     log = MetricsLog(run_dir / "metrics.jsonl", keep_before=step)
 
     num_steps = sum(phase.num_steps for phase in phases)

@@ -84,7 +84,9 @@ def test_base_update_by_hand() -> None:
     assert result["loss_f"].item() == pytest.approx(f * -math.log(p_fr), abs=1e-12)
 
 
-def small_case(seed: int = 0):
+def small_case(
+    seed: int = 0,
+) -> tuple[SmallResNet, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = SmallResNet(7).double()
@@ -162,5 +164,5 @@ def test_momentum_and_weight_decay_do_not_leak_into_f() -> None:
     result = meta_step(base, adaptation, optimiser_b, optimiser_a, batch, MetaOptions())
     with frozen_running_stats(adaptation):
         grad_after = gradients(F.cross_entropy(adaptation(x_fer), y_fer), parameters)
-    expected = 0.01 * sum((a * b).sum() for a, b in zip(grad_after, grad_u, strict=True))
-    assert result["feedback"].item() == pytest.approx(expected.item(), rel=1e-9)
+    products = [(a * b).sum().item() for a, b in zip(grad_after, grad_u, strict=True)]
+    assert result["feedback"].item() == pytest.approx(0.01 * sum(products), rel=1e-9)

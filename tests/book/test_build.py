@@ -1,0 +1,90 @@
+"""The strict build succeeds, and fails where it should."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nbformat
+import pytest
+from docutils import nodes
+
+from face2exp_lib.sphinx_plotly import MIME_TYPE, PlotlyRenderer
+from tests.book.conftest import ROOT, build
+
+
+def test_strict_build_leaves_the_pages_and_their_scripts(html: Path) -> None:
+    for name in ("index.html", "book/index.html", "book/train.html", "_static/plotly.min.js"):
+        assert (html / name).is_file(), name
+    assert (html / "_static/mathjax/tex-chtml.js").is_file()
+
+
+def test_plotly_is_loaded_once_and_only_where_there_is_a_figure(html: Path) -> None:
+    for page in (html / "book").glob("*.html"):
+        text = page.read_text()
+        assert text.count("/plotly.min.js") == int("Plotly.newPlot(" in text), page.name
+
+
+def test_figure_without_alternative_text_and_failing_cell_break_the_build(
+    tmp_path: Path, jupyter_env: dict[str, str]
+) -> None:
+    (tmp_path / "_config.yml").write_text((ROOT / "_config.yml").read_text())
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: page\n")
+    source = "import plotly.graph_objects as go\n\ngo.Figure(go.Bar(y=[1]))"
+    page = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell("# Faults"),
+            nbformat.v4.new_code_cell(source),
+        ],
+        metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}},
+    )
+    nbformat.write(page, tmp_path / "page.ipynb")
+    no_alt = build(tmp_path, tmp_path / "out", jupyter_env)
+    assert no_alt.returncode != 0
+    assert "plotly figure without alternative text" in no_alt.stdout
+
+    page.cells[1] = nbformat.v4.new_code_cell("1 / 0")
+    nbformat.write(page, tmp_path / "page.ipynb")
+    failing = build(tmp_path, tmp_path / "out", jupyter_env)
+    assert failing.returncode != 0
+    assert "ZeroDivisionError" in failing.stdout
+
+
+NO_RENDERER: Any = None  # is asked only to warn
+
+
+def render(content: dict, alt: str = "A bar.", inline: bool = False) -> list[nodes.Element] | None:
+    data: Any = SimpleNamespace(
+        mime_type=MIME_TYPE,
+        content=content,
+        cell_metadata={"mystnb": {"image": {"alt": alt}}},
+        cell_index=3,
+        output_index=0,
+        line=1,
+    )
+    return PlotlyRenderer.handle_mime(NO_RENDERER, data, inline)
+
+
+def test_labels_cannot_break_out_of_the_script_nor_the_attribute() -> None:
+    figure = {"data": [], "layout": {"title": {"text": "</script><!-- a < b"}}}
+    rendered = render(figure, alt='"quoted" > text')
+    assert rendered is not None
+    text = rendered[0].astext()
+    assert text.count("</script>") == 1
+    assert "<!--" not in text
+    assert 'aria-label="&quot;quoted&quot; &gt; text"' in text
+
+
+def test_figure_is_the_same_in_each_build_and_keeps_its_frames() -> None:
+    figure = {"frames": [{"name": "step 1"}], "data": [], "layout": {}}
+    first, second = render(figure), render(dict(reversed(figure.items())))
+    assert first is not None
+    assert second is not None
+    assert first[0].astext() == second[0].astext()
+    assert 'id="plotly-3-0"' in first[0].astext()
+    assert '"step 1"' in first[0].astext()
+
+
+@pytest.mark.parametrize("mime_type", ["text/plain", "text/html"])
+def test_other_outputs_are_left_to_myst_nb(mime_type: str) -> None:
+    data: Any = SimpleNamespace(mime_type=mime_type)
+    assert PlotlyRenderer.handle_mime(NO_RENDERER, data, False) is None

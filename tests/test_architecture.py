@@ -1,0 +1,108 @@
+"""One way through the house: a file imports only from what stands before it."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "face2exp_lib"
+ORDER = (
+    "errors",
+    "labels",
+    "storage",
+    "seeding",
+    "shipped",
+    "provenance",
+    "images",
+    "facesets",
+    "sampling",
+    "augmentation",
+    "networks",
+    "feedback",
+    "meta_step",
+    "config",
+    "splits",
+    "batches",
+    "checkpoint",
+    "metrics",
+    "phases",
+    "evaluation",
+    "training",
+    "inspection",
+    "figures",
+    "cli",
+)
+FACES_MAY_USE = {"errors", "storage", "labels", "seeding"}
+APART = {"__init__", "sphinx_plotly"}
+
+
+def imported(path: Path) -> set[str]:
+    """Modules of the package that a file imports anywhere in it; a subpackage by its name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            if node.module == "face2exp_lib":
+                found |= {alias.name for alias in node.names}
+            names = [node.module or ""]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        found |= {name.split(".")[1] for name in names if name.startswith("face2exp_lib.")}
+    return found - {"__version__"}
+
+
+def test_every_module_has_its_place() -> None:
+    assert {path.stem for path in PACKAGE.glob("*.py")} == {*ORDER, *APART}
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_a_module_imports_only_from_what_stands_before_it(module: str) -> None:
+    before = set(ORDER[: ORDER.index(module)])
+    assert imported(PACKAGE / f"{module}.py") <= before
+
+
+def test_what_stands_apart_imports_nothing_of_the_way() -> None:
+    for module in APART:
+        assert imported(PACKAGE / f"{module}.py") == set()
+
+
+@pytest.mark.parametrize(
+    "path", sorted((PACKAGE / "faces").glob("*.py")), ids=lambda path: path.stem
+)
+def test_the_face_renderer_knows_nothing_of_training(path: Path) -> None:
+    assert imported(path) <= FACES_MAY_USE | {"faces"}
+
+
+def test_the_check_would_notice(tmp_path: Path) -> None:
+    path = tmp_path / "x.py"
+    path.write_text(
+        "import face2exp_lib.cli\nfrom face2exp_lib.faces.pack import y\n"
+        "def f():\n    from face2exp_lib import training, __version__\n"
+    )
+    assert imported(path) == {"cli", "faces", "training"}
+
+
+def test_files_are_short() -> None:
+    """A module of more than 300 lines wants splitting."""
+    lengths = {path.stem: len(path.read_text().splitlines()) for path in PACKAGE.glob("*.py")}
+    assert {name: length for name, length in lengths.items() if length > 300} == {}
+
+
+def test_import_loads_no_torch_and_opens_no_connection() -> None:
+    program = """
+import sys
+
+def watch(event, arguments):
+    if event.startswith("socket."):
+        raise AssertionError(event)
+
+sys.addaudithook(watch)
+import face2exp_lib
+assert face2exp_lib.__version__
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=PACKAGE.parent)

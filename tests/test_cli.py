@@ -1,0 +1,631 @@
+"""The command from end to end, and everything that can be wrong with what it is given."""
+
+import errno
+import io
+import json
+import os
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from face2exp_lib import __version__
+from face2exp_lib.cli import main
+from face2exp_lib.labels import class_names
+
+pytestmark = [
+    pytest.mark.usefixtures("no_real_faces"),
+    pytest.mark.filterwarnings("ignore:This DataLoader will create"),  # on a single core
+]
+
+Capture = pytest.CaptureFixture[str]
+Picture = Callable[[int, int], bytes]
+Contents = Callable[[Path], dict[str, bytes]]
+KEYS = {
+    "overall_accuracy",
+    "mean_class_accuracy",
+    "std_class_accuracy",
+    "per_class_accuracy",
+    "confusion_matrix",
+    "class_names",
+}
+
+
+def succeed(capsys: Capture, *arguments: Any) -> str:
+    capsys.readouterr()
+    status = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert status == 0, err
+    assert "error" not in err
+    return out
+
+
+def fail(capsys: Capture, *arguments: Any) -> str:
+    """The one line of the error, without its head."""
+    capsys.readouterr()
+    status = main([str(argument) for argument in arguments])
+    err = capsys.readouterr().err
+    assert status == 1
+    assert "Traceback" not in err
+    lines = err.replace("\r", "\n").splitlines()  # a progress bar rewrites its line
+    (line,) = (line for line in lines if "face2exp: error:" in line)
+    assert line.startswith("face2exp: error: ")
+    assert lines[-1] == line
+    return line.removeprefix("face2exp: error: ")
+
+
+@pytest.fixture
+def trained(finished_runs: dict[str, Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished_runs["meta"], tmp_path / "trained"))
+
+
+@pytest.fixture
+def data(squares_root: Path, tmp_path: Path) -> Path:
+    """A data root to be damaged."""
+    return Path(shutil.copytree(squares_root, tmp_path / "data"))
+
+
+# From end to end
+
+
+@pytest.mark.parametrize("method", ["meta", "supervised"])
+def test_train_evaluate_predict(
+    capsys: Capture,
+    config_path: Path,
+    squares_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ("--data-root", squares_root, "--set", f"method={method}", "--set", "seed=3")
+    out = succeed(capsys, "train", config_path, *options)
+    run = Path("runs") / f"tiny-{method}-seed3"
+    assert out == f"{run}: trained; next: face2exp evaluate {run} --split test\n"
+
+    out = succeed(capsys, "evaluate", run, "--data-root", squares_root)
+    assert out.startswith(f"{method}, val part, 14 images\n")
+    monkeypatch.setenv("FACE2EXP_DATA", str(squares_root))
+    out = succeed(capsys, "evaluate", run, "--split", "test")
+    assert out.startswith(f"{method}, test part, 21 images\n")
+    assert "labels used: 35 (21 train, 14 val)" in out
+    result = json.loads((run / "evaluation-test.json").read_text())
+    assert result.keys() >= KEYS
+    assert f"mean_class_accuracy  {result['mean_class_accuracy']:6.2f} %" in out
+    again = succeed(capsys, "evaluate", run, "--split", "test")
+    assert again == f"Evaluated before; this is what {run} holds.\n{out}"
+
+    image = squares_root / "squares" / "test" / "sad" / "0.png"
+    (predicted,) = json.loads(succeed(capsys, "predict", run, image, "--json"))
+    assert predicted["image"] == str(image)
+    assert predicted["label"] in class_names(7)
+    assert list(predicted["probabilities"]) == list(class_names(7))
+    out = succeed(capsys, "predict", run, image, image)
+    assert out.count(f"{image}: {predicted['label']}   neutral 0.") == 2
+
+    assert sorted(path.name for path in run.iterdir()) == [
+        ".lock",
+        "checkpoints",
+        "config.yaml",
+        "environment.json",
+        "evaluation-test.json",
+        "evaluation-val.json",
+        "finished.json",
+        "metrics.jsonl",
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+def test_resume_of_a_finished_run_changes_nothing(
+    capsys: Capture, config_path: Path, squares_root: Path, trained: Path, contents: Contents
+) -> None:
+    before = contents(trained)
+    options = ("--data-root", squares_root, "--run-dir", trained, "--resume")
+    succeed(capsys, "train", config_path, *options)
+    assert contents(trained) == before
+
+
+def test_inspect(capsys: Capture, squares_root: Path) -> None:
+    out = succeed(capsys, "data", "inspect", squares_root / "squares")
+    assert "squares/train: format class_folders, 48 images" in out
+    assert "labels looked up as codes: names" in out
+    assert [line.split() for line in out.splitlines() if "happy" in line] == [
+        ["happy", "3"],
+        ["happy", "11"],
+    ]
+    assert out.count("unreadable        0") == 2
+    out = succeed(capsys, "data", "inspect", squares_root / "people")
+    assert "people: format identity_folders, 12 images" in out
+    assert "identities        6, no expression labels" in out
+
+
+def test_inspect_lists_unreadable_images_and_fails(capsys: Capture, data: Path) -> None:
+    (data / "squares" / "train" / "sad" / "1.png").write_bytes(b"broken")
+    status = main(["data", "inspect", str(data / "squares")])
+    out, err = capsys.readouterr()
+    assert status == 1
+    assert "unreadable        1\n    sad/1.png: not a readable image" in out
+    assert err == f"face2exp: error: {data / 'squares'}: 1 unreadable images, listed above\n"
+
+
+def test_version_and_help(capsys: Capture) -> None:
+    for arguments, text in ((["--version"], __version__), (["train", "--help"], "--resume")):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 0
+        assert text in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["fly"], ["train"], ["evaluate", "run", "--split", "train"], ["predict", "run"]],
+)
+def test_arguments_that_are_none(capsys: Capture, arguments: Sequence[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    err = capsys.readouterr().err
+    assert err.splitlines()[-1].startswith("face2exp")
+    assert "error:" in err
+
+
+def test_interrupt(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, config_path: Path, tmp_path: Path
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("face2exp_lib.cli.train", interrupt)
+    assert main(["train", str(config_path), "--run-dir", str(tmp_path / "run")]) == 130
+    assert "--resume goes on from the last checkpoint" in capsys.readouterr().err
+
+
+# Bad configurations
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "c.yaml: no such config"),
+        (b"", "c.yaml: holds no configuration"),
+        (b"- a list\n", "c.yaml: holds no configuration"),
+        (b"\x7fELF\x02\x01\x01\x00\x00\xff", "c.yaml: not readable as YAML"),
+        (b"name: \xff", "c.yaml: not readable as YAML"),
+        (b"a: &a [x, x]\nb: &b [*a, *a]\nname: *b", "c.yaml: name: "),
+        (b"[" * 9_999, "c.yaml: not readable as YAML"),
+        (b"name: x\nbatch: 3\n", "c.yaml: data: missing: add it"),
+    ],
+)
+def test_train_with_a_file_that_is_no_config(
+    capsys: Capture, squares_root: Path, tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / "c.yaml").write_bytes(content)
+    run = tmp_path / "run"
+    options = ("--data-root", squares_root, "--run-dir", run)
+    line = fail(capsys, "train", tmp_path / "c.yaml", *options)
+    assert message in line
+    assert not run.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("training.num_step=3", "training.num_step: unknown key"),
+        ("training.num_steps=-3", "training.num_steps: "),
+        ("training.eta_a=.inf", "training.eta_a: "),
+        ("data.view_size=64", "view_size 64 is over stored_size 40"),
+        ("network.backbone=vgg", "network.backbone: "),
+        ("network.pretrained=true", "network.pretrained: there are no ImageNet weights"),
+        ("device=tpu", "device: "),
+        ("seed=99999999999999999999", "seed: "),
+        ("seed", "--set seed: expected key=value"),
+        ("data.test.part=gone", "squares/gone: no such file or folder"),
+        ("data.labelled.path=gone", "gone/train: no such file or folder"),
+        ("data.unlabelled.path=~nobody-of-this-name", "no such file or folder"),
+        ("data.labelled={format: class_folders, path: people}", "unknown label 'person0'"),
+        ("data.labelled.codes=rafdb", "unknown label 'anger'"),
+        ("data.test={format: identity_folders, path: people}", "has no labels"),
+        ("data.test={format: fer2013_csv, path: squares}", "squares: not readable as a csv"),
+        ("data.test={format: rendered, path: squares, part: x}", "x.csv: no such file"),
+        ("data.per_class=400", "the training draw wants 400"),
+        ("data.num_classes=8", "class 'contempt' has no image"),
+    ],
+)
+def test_train_with_a_value_that_cannot_be(
+    capsys: Capture,
+    config_path: Path,
+    squares_root: Path,
+    tmp_path: Path,
+    change: str,
+    message: str,
+) -> None:
+    run = tmp_path / "run"
+    options = ("--data-root", squares_root, "--run-dir", run, "--set", change)
+    assert message in fail(capsys, "train", config_path, *options)
+    assert not (run / "config.yaml").exists()
+
+
+# Bad data
+
+
+def test_missing_root(capsys: Capture, config_path: Path, tmp_path: Path) -> None:
+    run = ("--run-dir", tmp_path / "run")
+    assert "none is set: give --data-root" in fail(capsys, "train", config_path, *run)
+    for root in (tmp_path / "gone", config_path):
+        line = fail(capsys, "train", config_path, *run, "--data-root", root)
+        assert line.startswith(f"--data-root: {root} is no folder")
+
+
+@pytest.mark.parametrize(
+    ("where", "content", "option"),
+    [
+        ("squares/train/sad/1.png", b"", "in_memory=true"),
+        ("squares/train/sad/1.png", b"broken", "in_memory=false"),
+        ("squares/train/sad/1.png", "cut", "in_memory=true"),
+        ("squares/train/sad/1.png", b"broken", "num_workers=1"),
+        ("people/person1/1.png", b"", "in_memory=false"),
+        ("people/person1/1.png", "cut", "in_memory=true"),
+        ("people/person1/1.png", b"broken", "num_workers=1"),
+    ],
+)
+def test_train_with_a_broken_image(
+    capsys: Capture,
+    config_path: Path,
+    data: Path,
+    tmp_path: Path,
+    where: str,
+    content: bytes | str,
+    option: str,
+) -> None:
+    path = data / where
+    path.write_bytes(path.read_bytes()[:300] if isinstance(content, str) else content)
+    run = tmp_path / "run"
+    # Four of each class are all that validation leaves: every image is read.
+    changes = ("--set", f"data.{option}", "--set", "data.per_class=4")
+    line = fail(capsys, "train", config_path, "--data-root", data, "--run-dir", run, *changes)
+    assert line.startswith(f"{path.parent.name}/1.png: not a readable image")
+    assert "`face2exp data inspect` lists all such files" in line
+    assert not (run / "finished.json").exists()
+
+
+def test_train_with_an_empty_class(
+    capsys: Capture, config_path: Path, data: Path, tmp_path: Path
+) -> None:
+    for part, message in (("test", "squares/test: class 'fear'"), ("train", "class 'fear'")):
+        shutil.rmtree(data / "squares" / part / "fear")
+        (data / "squares" / part / "fear").mkdir()
+        run = ("--run-dir", tmp_path / "run")
+        line = fail(capsys, "train", config_path, "--data-root", data, *run)
+        assert message in line
+        assert "has no image" in line
+
+
+def test_train_with_an_unknown_class(
+    capsys: Capture, config_path: Path, data: Path, tmp_path: Path
+) -> None:
+    (data / "squares" / "train" / "happy").rename(data / "squares" / "train" / "smug")
+    run = ("--run-dir", tmp_path / "run")
+    line = fail(capsys, "train", config_path, "--data-root", data, *run)
+    assert "squares/train: folder with unknown label 'smug'" in line
+
+
+def rendered_pack(root: Path, picture: Picture) -> list[str]:
+    """A pack that the tiny run can train on; gives back the changes that make it do so."""
+    root.mkdir()
+    for part, images in (("train", 6), ("test", 3), ("fr", 3)):
+        rows = ["image,identity" if part == "fr" else "image,expression,identity"]
+        with zipfile.ZipFile(root / f"{part}.zip", "w") as archive:
+            for code, name in enumerate(class_names(7)):
+                for number in range(images):
+                    member = f"{name}{number}.png"
+                    archive.writestr(member, picture(code, number + 100 * len(part)))
+                    rows.append(
+                        f"{member},{number}" if part == "fr" else f"{member},{name},{number}"
+                    )
+        (root / f"{part}.csv").write_text("\n".join(rows) + "\n")
+    return [
+        word
+        for key, part in (("labelled", "train"), ("test", "test"), ("unlabelled", "fr"))
+        for word in ("--set", f"data.{key}={{format: rendered, path: {root}, part: {part}}}")
+    ]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_train_on_a_rendered_pack(
+    capsys: Capture, config_path: Path, tmp_path: Path, picture: Picture, workers: int
+) -> None:
+    changes = rendered_pack(tmp_path / "pack", picture)
+    few = ("--set", "training.num_steps=2", "--set", f"data.num_workers={workers}")
+    succeed(capsys, "train", config_path, *changes, *few, "--run-dir", tmp_path / "run")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def without_a_member(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        held = {name: archive.read(name) for name in archive.namelist()}
+    held.popitem()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in held.items():
+            archive.writestr(name, content)
+
+
+def replace(old: bytes, new: bytes) -> Callable[[Path], Any]:
+    return lambda path: path.write_bytes(path.read_bytes().replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "message"),
+    [
+        ("train.zip", cut, "train.zip: not a readable zip"),
+        ("train.zip", Path.unlink, "train.zip: no such file"),
+        ("fr.zip", cut, "fr.zip: not a readable zip"),
+        ("train.zip", without_a_member, "train.csv, line 43: train.zip has no fear5.png"),
+        ("fr.zip", without_a_member, "fr.csv, line 22: fr.zip has no fear2.png"),
+        ("train.zip", replace(b"IDAT", b"IDOT"), "not a readable image"),
+        ("train.csv", Path.unlink, "train.csv: no such file"),
+        ("train.csv", replace(b"sad0.png", b"../../etc/passwd"), "has no ../../etc/passwd"),
+        ("train.csv", replace(b"expression", b"mood"), "has no labels"),
+        ("train.csv", replace(b",sad,", b",smug,"), "train.csv, line 20: unknown label 'smug'"),
+        ("train.csv", replace(b"sad,0", b"\xff"), "train.csv: not readable as a csv table"),
+        ("fr.csv", replace(b"image", b"file"), "fr.csv: column 'image' is missing"),
+        ("fr.csv", lambda path: path.write_text("image,identity\n"), "fr.csv: no row"),
+    ],
+)
+def test_train_on_a_broken_pack(
+    capsys: Capture,
+    config_path: Path,
+    tmp_path: Path,
+    picture: Picture,
+    file: str,
+    damage: Callable[[Path], Any],
+    message: str,
+) -> None:
+    changes = rendered_pack(tmp_path / "pack", picture)
+    damage(tmp_path / "pack" / file)
+    line = fail(capsys, "train", config_path, *changes, "--run-dir", tmp_path / "run")
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"emotion,pixels\n3,1 2 3\n", "column 'Usage' is missing"),
+        (b"emotion,pixels,Usage\n3,1 2 3,Training\n", "line 2: needs 2,304 pixels"),
+        (b"emotion,pixels,Usage\n\xff,1 2 3,Training\n", "not readable as a csv table"),
+        (b"", "column 'Usage' is missing"),
+        (b"emotion,pixels,Usage\n", "no row with Usage 'Training'"),
+    ],
+)
+def test_train_on_a_broken_csv(
+    capsys: Capture, config_path: Path, data: Path, tmp_path: Path, content: bytes, message: str
+) -> None:
+    (data / "fer2013.csv").write_bytes(content)
+    source = (
+        "data.labelled={format: fer2013_csv, path: fer2013.csv, part: Training, codes: fer2013}"
+    )
+    options = ("--data-root", data, "--run-dir", tmp_path / "run", "--set", source)
+    line = fail(capsys, "train", config_path, *options)
+    assert "fer2013.csv" in line
+    assert message in line or "'emotion' is missing" in line
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: None,
+        lambda path: path.mkdir(),
+        lambda path: path.write_bytes(bytes(range(256))),
+        lambda path: path.write_bytes(b"emotion,pixels,Usage\n\xff\xfe"),
+        lambda path: path.symlink_to(path),
+    ],
+    ids=["gone", "empty", "binary", "not UTF-8", "loop"],
+)
+def test_inspect_of_nothing_known(
+    capsys: Capture, tmp_path: Path, make: Callable[[Path], Any]
+) -> None:
+    path = tmp_path / "what"
+    make(path)
+    assert str(path) in fail(capsys, "data", "inspect", path)
+
+
+# Bad run directories
+
+
+def test_train_into_a_run_or_a_folder_of_something_else(
+    capsys: Capture,
+    config_path: Path,
+    squares_root: Path,
+    trained: Path,
+    tmp_path: Path,
+    contents: Contents,
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "letter.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    before = contents(tmp_path)
+    train = ("train", config_path, "--data-root", squares_root, "--run-dir")
+    other = ("--set", "seed=5", "--resume")
+    assert "holds a run already: go on with --resume" in fail(capsys, *train, trained)
+    assert "holds a run of another config: see" in fail(capsys, *train, trained, *other)
+    assert "not empty and no run directory" in fail(capsys, *train, tmp_path / "folder")
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        assert f"{path}: cannot write here" in fail(capsys, *train, path)
+    assert contents(tmp_path) == before
+
+
+def test_train_where_nothing_may_be_written(
+    capsys: Capture,
+    config_path: Path,
+    squares_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The folder takes a lock and no more, as on a disk that is full."""
+
+    def refuse(**_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    options = ("--data-root", squares_root, "--run-dir", tmp_path / "run")
+    line = fail(capsys, "train", config_path, *options)
+    assert "config.yaml: cannot write (Permission denied): choose a folder" in line
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("checkpoints/best.pt", None, "best.pt: no such checkpoint"),
+        ("checkpoints/best.pt", b"", "best.pt: cut off or no checkpoint"),
+        ("checkpoints/best.pt", b"text", "best.pt: cut off or no checkpoint"),
+        ("checkpoints/best.pt", "half", "best.pt: cut off or no checkpoint"),
+        ("checkpoints/best.pt", "other", "best.pt: no checkpoint of face2exp"),
+        ("config.yaml", None, "no run directory: `face2exp train` makes one"),
+        ("config.yaml", b"", "config.yaml: holds no configuration"),
+        ("config.yaml", b"\x00\xff", "config.yaml: not readable as YAML"),
+    ],
+)
+def test_evaluate_and_predict_with_a_broken_run(
+    capsys: Capture,
+    squares_root: Path,
+    trained: Path,
+    contents: Contents,
+    command: str,
+    file: str,
+    content: bytes | str | None,
+    message: str,
+) -> None:
+    path = trained / file
+    if content is None:
+        path.unlink()
+    elif content == "half":
+        path.write_bytes(path.read_bytes()[:20_000])
+    elif content == "other":
+        torch.save({"weights": 1}, path)
+    else:
+        assert isinstance(content, bytes)
+        path.write_bytes(content)
+    before = contents(trained)
+    rest = (
+        ("--data-root", squares_root)
+        if command == "evaluate"
+        else (squares_root / "squares" / "test" / "sad" / "0.png",)
+    )
+    assert message in fail(capsys, command, trained, *rest)
+    assert contents(trained) == before
+
+
+@pytest.mark.parametrize("kind", ["gone", "file", "empty folder"])
+def test_evaluate_what_is_no_run(capsys: Capture, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "run"
+    if kind == "file":
+        path.write_text("")
+    elif kind == "empty folder":
+        path.mkdir()
+    assert f"{path}: no run directory" in fail(capsys, "evaluate", path)
+    assert f"{path}: no run directory" in fail(capsys, "predict", path, "x.png")
+
+
+def test_evaluate_without_the_data(capsys: Capture, trained: Path, contents: Contents) -> None:
+    before = contents(trained)
+    assert "give --data-root" in fail(capsys, "evaluate", trained, "--split", "test")
+    assert contents(trained) == before
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path, whole: None,
+        lambda path, whole: path.mkdir(),
+        lambda path, whole: path.write_bytes(b""),
+        lambda path, whole: path.write_bytes(b"broken"),
+        lambda path, whole: path.write_bytes(whole[:300]),
+        lambda path, whole: path.write_bytes(whole.replace(b"IDAT", b"IDOT")),
+    ],
+    ids=["gone", "folder", "empty", "text", "cut off", "odd chunk"],
+)
+def test_predict_of_a_broken_image(
+    capsys: Capture,
+    finished_runs: dict[str, Path],
+    squares_root: Path,
+    tmp_path: Path,
+    make: Callable[[Path, bytes], Any],
+) -> None:
+    good = squares_root / "squares" / "test" / "sad" / "0.png"
+    path = tmp_path / "face.png"
+    make(path, good.read_bytes())
+    line = fail(capsys, "predict", finished_runs["meta"], good, path, "--json")
+    assert line.startswith(f"{path}: not a readable image")
+    assert capsys.readouterr().out == ""
+
+
+# Names that are no text, output that nobody reads
+
+
+def test_name_with_a_line_break_gives_one_line(
+    capsys: Capture, finished_runs: dict[str, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "two\nlines.png"
+    path.write_bytes(b"broken")
+    assert "two lines.png: not a readable" in fail(capsys, "predict", finished_runs["meta"], path)
+
+
+def test_name_that_is_no_text_is_printed(
+    finished_runs: dict[str, Path], squares_root: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    path = os.fsencode(tmp_path) + b"/\xff.png"
+    good = squares_root / "squares" / "test" / "sad" / "0.png"
+    try:
+        shutil.copyfile(good, path)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert main(["predict", str(finished_runs["meta"]), os.fsdecode(path)]) == 0
+    stdout.seek(0)
+    assert "\\udcff.png: " in stdout.read()
+
+
+def test_error_of_the_system_is_one_line_too(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, config_path: Path
+) -> None:
+    line = fail(capsys, "train", config_path, "--run-dir", "x" * 5000, "--data-root", "/")
+    assert "File name too long" in line
+    line = fail(capsys, "train", "x" * 5000)
+    assert "File name too long" in line
+
+
+def test_reader_that_goes_away_is_no_error(
+    capsys: Capture, squares_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in `face2exp data inspect PATH | head -1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert main(["data", "inspect", str(squares_root / "squares")]) == 1
+        print("more")  # what is left goes nowhere, also when the interpreter ends
+    assert capsys.readouterr().err == ""
+
+
+def test_one_run_on_real_faces(capsys: Capture, real_faces: Path, tmp_path: Path) -> None:
+    few = ("num_steps=2", "warm_start_steps=1", "finetune_steps=1", "eval_every_steps=2")
+    changes = [word for change in few for word in ("--set", f"training.{change}")]
+    root, run = ("--data-root", real_faces), tmp_path / "run"
+    succeed(
+        capsys,
+        "train", "fer2013_lfw_cpu.yaml", *changes, "--set", "data.in_memory=false",
+        *root, "--run-dir", run,
+    )  # fmt: skip
+    out = succeed(capsys, "evaluate", run, "--split", "test", *root)
+    assert "meta, test part, 3589 images" in out
+    assert "labels used: 1400 (700 train, 700 val)" in out

@@ -1,0 +1,291 @@
+"""Accuracies of networks that are known, and runs whose test part is read once."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from face2exp_lib import evaluation
+from face2exp_lib.augmentation import MEAN, STD
+from face2exp_lib.batches import DecodedFaces
+from face2exp_lib.checkpoint import load_checkpoint
+from face2exp_lib.config import load_config
+from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.evaluation import (
+    choose_device,
+    evaluate_network,
+    evaluate_run,
+    load_trained,
+    predict_images,
+    predict_logits,
+)
+from face2exp_lib.facesets import read_class_folders
+from face2exp_lib.labels import class_names
+from face2exp_lib.networks import build_network
+from face2exp_lib.splits import read_run_data
+
+# The keys that the evaluation file is promised to have.
+KEYS = {
+    "overall_accuracy",
+    "mean_class_accuracy",
+    "std_class_accuracy",
+    "per_class_accuracy",
+    "confusion_matrix",
+    "class_names",
+}
+
+
+class ByColour(nn.Module):
+    """Reads the class off the colour of a square, but takes `fooled` for neutral."""
+
+    def __init__(self, fooled: int) -> None:
+        super().__init__()
+        self.fooled = fooled
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shown = x * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]
+        bits = (shown.mean((2, 3)) > 0.47).long()
+        code = bits @ torch.tensor([1, 2, 4])
+        code = torch.where(code == self.fooled, 0, code)
+        return nn.functional.one_hot(code, 7).float()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_evaluation_of_a_known_network_by_hand(squares_root: Path, workers: int) -> None:
+    """Train has 6 of each class, but 11 happy and 7 sad; all are right but the 7 sad."""
+    faces = read_class_folders(squares_root / "squares", "train", "names")
+    decoded = DecodedFaces(faces, 40, in_memory=False)
+    result = evaluate_network(
+        ByColour(fooled=3), decoded, view_size=32, num_classes=7, workers=workers
+    )
+    assert result["overall_accuracy"] == pytest.approx(100 * 41 / 48)
+    assert result["mean_class_accuracy"] == pytest.approx(600 / 7)
+    # six classes are 100/7 above the mean, one is 600/7 below it
+    assert result["std_class_accuracy"] == pytest.approx(100 / 7 * 6**0.5)
+    assert result["per_class_accuracy"] == dict(
+        zip(class_names(7), [100, 100, 100, 0, 100, 100, 100], strict=True)
+    )
+    assert result["confusion_matrix"][3] == [7, 0, 0, 0, 0, 0, 0]
+    assert result["class_names"] == list(class_names(7))
+
+
+def test_evaluation_in_several_batches_counts_every_face_once(
+    squares_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "EVALUATION_BATCH", 10)
+    faces = read_class_folders(squares_root / "squares", "train", "names")
+    result = evaluate_network(
+        ByColour(fooled=-1),
+        DecodedFaces(faces, 40, in_memory=True),
+        view_size=32,
+        num_classes=7,
+        workers=0,
+    )
+    assert sum(map(sum, result["confusion_matrix"])) == 48
+    assert result["overall_accuracy"] == 100
+
+
+def test_empty_class_is_an_error(squares_root: Path) -> None:
+    faces = read_class_folders(squares_root / "squares", "test", "names")
+    part = faces.subset((faces.known_labels() != 2).nonzero()[0])
+    with pytest.raises(Face2ExpError, match="no image of class surprise to evaluate"):
+        evaluate_network(
+            ByColour(fooled=-1),
+            DecodedFaces(part, 40, in_memory=True),
+            view_size=32,
+            num_classes=7,
+            workers=0,
+        )
+
+
+def test_prediction_uses_the_running_statistics_and_leaves_the_mode() -> None:
+    """So an image's logits do not depend on the batch it comes in."""
+    network = build_network("small", 7, pretrained=False, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (4, 3, 40, 40), generator=generator, dtype=torch.uint8)
+    together = predict_logits(network, images, 32)
+    alone = torch.cat([predict_logits(network, image[None], 32) for image in images])
+    torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-4)
+    assert network.training
+    assert network.get_buffer("stem.1.num_batches_tracked") == 0
+    assert not together.requires_grad
+    predict_logits(network.eval(), images, 32)
+    assert not network.training
+
+
+def test_logits_that_are_not_finite_are_refused() -> None:
+    network = build_network("small", 7, pretrained=False, seed=0)
+    with torch.no_grad():
+        network.get_parameter("fc.bias")[3] = float("nan")
+    with pytest.raises(Face2ExpError, match="outputs are not finite, its weights have diverged"):
+        predict_logits(network, torch.zeros(1, 3, 32, 32, dtype=torch.uint8), 32)
+
+
+def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert choose_device("auto").type == choose_device("cpu").type == "cpu"
+    for name in ("cuda", "mps"):
+        with pytest.raises(Face2ExpError, match=f"device: no {name} on this machine: set device"):
+            choose_device(name)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("auto").type == "mps"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto").type == "cuda"
+
+
+# Runs
+
+
+@pytest.fixture
+def run(finished_runs: dict[str, Path], tmp_path: Path) -> Path:
+    """A finished run of one's own."""
+    return Path(shutil.copytree(finished_runs["meta"], tmp_path / "run"))
+
+
+@pytest.mark.parametrize(("split", "per_class"), [("val", 2), ("test", 3)])
+def test_evaluation_file(run: Path, squares_root: Path, split: Any, per_class: int) -> None:
+    result, fresh = evaluate_run(run, split, squares_root)
+    assert fresh
+    path = run / f"evaluation-{split}.json"
+    assert json.loads(path.read_text()) == result
+    assert result.keys() >= KEYS
+    assert result["split"] == split
+    assert (result["method"], result["seed"]) == ("meta", 0)
+    assert result["num_images"] == 7 * per_class
+    assert [sum(row) for row in result["confusion_matrix"]] == [per_class] * 7
+    assert result["label_budget"] == {"train": 21, "validation": 14, "total": 35}
+    assert 0 <= result["mean_class_accuracy"] <= 100
+
+
+def test_evaluation_is_that_of_a_from_the_best_checkpoint(run: Path, squares_root: Path) -> None:
+    best = load_checkpoint(run / "checkpoints" / "best.pt", {"step", "network"})
+    adaptation = build_network("small", 7, pretrained=False, seed=0)
+    adaptation.load_state_dict(best["network"])
+    data = read_run_data(load_config(run / "config.yaml"), squares_root)
+    expected = evaluate_network(
+        adaptation,
+        DecodedFaces(data.validation, 40, in_memory=True),
+        view_size=32,
+        num_classes=7,
+        workers=0,
+    )
+    result, _ = evaluate_run(run, "val", squares_root)
+    assert {key: result[key] for key in KEYS} == expected
+    assert result["checkpoint_step"] == best["step"]
+    # And it is the score by which the checkpoint was chosen.
+    assert result["mean_class_accuracy"] == result["best_validation_mean_class_accuracy"]
+
+
+def test_test_part_is_read_once(
+    run: Path, squares_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = evaluate_run(run, "test", squares_root)
+    written = (run / "evaluation-test.json").read_bytes()
+
+    def touched(*_: Any) -> None:
+        raise AssertionError("the test part was read again")
+
+    monkeypatch.setattr(evaluation, "read_run_data", touched)
+    monkeypatch.setattr(evaluation, "load_trained", touched)
+    again, fresh = evaluate_run(run, "test", None)
+    assert not fresh
+    assert again == first
+    assert (run / "evaluation-test.json").read_bytes() == written
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", "null"])
+def test_broken_evaluation_file_is_named(run: Path, squares_root: Path, content: str) -> None:
+    (run / "evaluation-test.json").write_text(content)
+    with pytest.raises(Face2ExpError, match=r"evaluation-test\.json: .*: delete it and redo"):
+        evaluate_run(run, "test", squares_root)
+    assert (run / "evaluation-test.json").read_text() == content
+
+
+def test_run_that_has_not_finished(run: Path, squares_root: Path) -> None:
+    (run / "finished.json").unlink()
+    with pytest.raises(Face2ExpError, match=r"run: the run has not finished: go on with `face2exp"):
+        evaluate_run(run, "test", squares_root)
+    assert not (run / "evaluation-test.json").exists()
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_broken_finished_file_is_named(run: Path, squares_root: Path, content: str) -> None:
+    (run / "finished.json").write_text(content)
+    with pytest.raises(Face2ExpError, match=r"finished\.json: .*: delete it and redo"):
+        evaluate_run(run, "test", squares_root)
+
+
+def test_folder_that_is_no_run(tmp_path: Path, squares_root: Path) -> None:
+    for path in (tmp_path, tmp_path / "gone"):
+        with pytest.raises(Face2ExpError, match="no run directory: `face2exp train` makes one"):
+            evaluate_run(path, "test", squares_root)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ({}, "do not fit"),
+        ([], "do not fit"),
+        (None, "do not fit"),
+        ({"fc.weight": torch.zeros(3, 3)}, "do not fit"),
+    ],
+)
+def test_weights_of_another_run(run: Path, network: Any, message: str) -> None:
+    torch.save({"step": 1, "network": network}, run / "checkpoints" / "best.pt")
+    with pytest.raises(Face2ExpError, match=rf"best\.pt: its weights {message} \S+config\.yaml"):
+        load_trained(run)
+
+
+def test_predictions(run: Path, squares_root: Path) -> None:
+    paths = sorted((squares_root / "squares" / "test").glob("*/0.png"))
+    results = predict_images(run, paths)
+    assert [result["image"] for result in results] == [str(path) for path in paths]
+    for result in results:
+        assert list(result["probabilities"]) == list(class_names(7))
+        assert sum(result["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        best = max(result["probabilities"], key=result["probabilities"].__getitem__)
+        assert result["label"] == best
+
+
+def test_predictions_are_those_of_the_evaluation(run: Path, squares_root: Path) -> None:
+    data = read_run_data(load_config(run / "config.yaml"), squares_root)
+    result, _ = evaluate_run(run, "test", squares_root)
+    folder = squares_root / "squares" / "test"
+    predicted = predict_images(run, [folder / name for name in data.test.ids])
+    names = class_names(7)
+    confusion = [[0] * 7 for _ in names]
+    for label, prediction in zip(data.test.known_labels(), predicted, strict=True):
+        confusion[label][names.index(prediction["label"])] += 1
+    assert confusion == result["confusion_matrix"]
+
+
+def test_baseline_predicts_with_its_only_network(
+    finished_runs: dict[str, Path], squares_root: Path
+) -> None:
+    config, network, state = load_trained(finished_runs["supervised"])
+    assert config.method == "supervised"
+    assert torch.equal(network.get_parameter("fc.weight"), state["network"]["fc.weight"])
+
+
+def test_broken_image_is_named_before_anything_is_said(
+    run: Path, squares_root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.png").write_bytes(b"broken")
+    good = squares_root / "squares" / "test" / "sad" / "0.png"
+    with pytest.raises(Face2ExpError, match=r"broken\.png: not a readable image"):
+        predict_images(run, [good, tmp_path / "broken.png"])
+
+
+def test_relative_paths_of_images(
+    run: Path, squares_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(squares_root)
+    relative = Path("squares/test/sad/0.png")
+    first, second = predict_images(run, [relative, squares_root / relative])
+    assert first["probabilities"] == second["probabilities"]

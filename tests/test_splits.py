@@ -1,0 +1,191 @@
+"""What a run learns from, chooses by and is tested on; copies; the label budget."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from face2exp_lib.config import RunConfig, load_config
+from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.facesets import FaceSet, read_class_folders
+from face2exp_lib.labels import class_names
+from face2exp_lib.sampling import class_counts
+from face2exp_lib.splits import read_run_data
+
+Tiny = Callable[..., RunConfig]
+
+
+def counts(faces: FaceSet) -> dict[str, int]:
+    return class_counts(faces.known_labels(), class_names(7))
+
+
+def test_the_tiny_run_by_hand(tiny: Tiny, squares_root: Path) -> None:
+    """Train has 6 of each class, 10 happy; its 2 copies of test images are dropped; 2 of each
+    class go to validation; Smp draws 3 of each of the rest."""
+    data = read_run_data(tiny(), squares_root)
+    assert counts(data.test) == dict.fromkeys(class_names(7), 3)
+    assert counts(data.validation) == dict.fromkeys(class_names(7), 2)
+    assert counts(data.long_tailed) == {**dict.fromkeys(class_names(7), 4), "happy": 8}
+    assert counts(data.labelled) == dict.fromkeys(class_names(7), 3)
+    assert len(data.unlabelled) == 12
+
+
+def test_parts_share_no_image(tiny: Tiny, squares_root: Path) -> None:
+    data = read_run_data(tiny(), squares_root)
+    assert not set(data.validation.ids) & set(data.long_tailed.ids)
+    assert set(data.labelled.ids) <= set(data.long_tailed.ids)
+    for part in (data.validation, data.test):
+        assert not set(part.digests()) & set(data.long_tailed.digests())
+    assert not set(data.validation.digests()) & set(data.test.digests())
+
+
+def test_copies_are_dropped_from_train_and_never_from_evaluation(
+    tiny: Tiny, squares_root: Path
+) -> None:
+    data = read_run_data(tiny(), squares_root)
+    kept = [*data.long_tailed.ids, *data.validation.ids]
+    assert "happy/copy.png" not in kept
+    assert "sad/copy.png" not in kept
+    assert {"happy/0.png", "sad/0.png"} <= set(data.test.ids)
+
+
+def test_copies_of_validation_images_are_dropped_from_train(
+    tiny: Tiny, tmp_path: Path, squares_root: Path, picture: Callable[[int, int], bytes]
+) -> None:
+    """Every training image is there twice: what validation takes leaves with its twin."""
+    for code, name in enumerate(class_names(7)):
+        folder = tmp_path / "twins" / name
+        folder.mkdir(parents=True)
+        for number in range(4):
+            for twin in "ab":
+                (folder / f"{number}{twin}.png").write_bytes(picture(code, 500 + number))
+    config = tiny(
+        f"data.labelled={{format: class_folders, path: {tmp_path}/twins}}",
+        "data.validation_per_class=1",
+        "data.per_class=1",
+    )
+    data = read_run_data(config, squares_root)
+    assert counts(data.validation) == dict.fromkeys(class_names(7), 1)
+    assert counts(data.long_tailed) == dict.fromkeys(class_names(7), 6)
+    assert not set(data.validation.digests()) & set(data.long_tailed.digests())
+
+
+def test_a_validation_set_of_its_own_is_kept_whole(tiny: Tiny, squares_root: Path) -> None:
+    """Here it is the training set itself: nothing is left to train on."""
+    config = tiny(
+        "data.validation_per_class=null",
+        "data.validation={format: class_folders, path: squares, part: test}",
+    )
+    data = read_run_data(config, squares_root)
+    assert counts(data.validation) == dict.fromkeys(class_names(7), 3)
+    assert counts(data.long_tailed) == {**dict.fromkeys(class_names(7), 6), "happy": 10}
+    with pytest.raises(Face2ExpError, match="squares/train: class 'neutral' has no image"):
+        read_run_data(
+            tiny(
+                "data.validation_per_class=null",
+                "data.validation={format: class_folders, path: squares, part: train}",
+            ),
+            squares_root,
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "train"),
+    [
+        ([], 7 * 3),
+        (["training.warm_start_labels=long_tailed"], 6 * 4 + 8),
+        (["training.warm_start_labels=long_tailed", "training.warm_start_steps=0"], 7 * 3),
+        (["training.warm_start_labels=long_tailed", "method=supervised"], 7 * 3),
+        (["data.balanced=false", "data.per_class=null"], 6 * 4 + 8),
+        (["data.per_class=null"], 7 * 4),
+    ],
+)
+def test_label_budget_counts_every_label_used_anywhere(
+    tiny: Tiny, squares_root: Path, changes: list[str], train: int
+) -> None:
+    data = read_run_data(tiny(*changes), squares_root)
+    assert data.label_budget == {"train": train, "validation": 14, "total": train + 14}
+
+
+def test_split_depends_on_the_seed_alone(tiny: Tiny, squares_root: Path) -> None:
+    first, again, other = (
+        read_run_data(tiny(f"seed={seed}", f"method={method}"), squares_root)
+        for seed, method in ((0, "meta"), (0, "supervised"), (1, "meta"))
+    )
+    assert first.validation.ids == again.validation.ids
+    assert first.labelled.ids == again.labelled.ids
+    assert first.validation.ids != other.validation.ids
+    assert first.test.ids == other.test.ids
+
+
+def test_contempt_is_left_out_of_seven_classes(
+    tiny: Tiny, tmp_path: Path, squares_root: Path, picture: Callable[[int, int], bytes]
+) -> None:
+    for part in ("train", "test"):
+        for code, name in enumerate(class_names(8)):
+            folder = tmp_path / part / name
+            folder.mkdir(parents=True)
+            for number in range(6):
+                (folder / f"{number}.png").write_bytes(
+                    picture(code, number + 50 * (part == "test"))
+                )
+    changes = [
+        f"data.{which}={{format: class_folders, path: {tmp_path}, part: {part}}}"
+        for which, part in (("labelled", "train"), ("test", "test"))
+    ]
+    seven = read_run_data(tiny(*changes), squares_root)
+    assert (len(seven.test), len(seven.labelled)) == (42, 21)
+    eight = read_run_data(tiny(*changes, "data.num_classes=8"), squares_root)
+    assert (len(eight.test), len(eight.labelled)) == (48, 24)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["data.per_class=5"], "'neutral' has 4 images, the training draw wants 5"),
+        (["data.validation_per_class=7"], "'neutral' has 6 images, the validation draw wants 7"),
+        (["data.validation_per_class=6"], "squares/train: class 'neutral' has no image"),
+        (["data.num_classes=8"], "class 'contempt' has no image for the validation draw"),
+        (["data.test.part=gone"], "gone: no such file or folder"),
+        (["data.test={format: identity_folders, path: people}"], "people: this set has no labels"),
+        (["data.labelled={format: identity_folders, path: people}"], "people: this set has no"),
+        (["data.labelled={format: class_folders, path: people}"], "unknown label 'person0'"),
+        (["data.unlabelled.path=gone"], "gone: no such file or folder"),
+    ],
+)
+def test_sets_that_do_not_fit(
+    tiny: Tiny, squares_root: Path, changes: list[str], message: str
+) -> None:
+    with pytest.raises(Face2ExpError, match=message):
+        read_run_data(tiny(*changes), squares_root)
+
+
+def test_class_that_the_test_part_lacks_is_named(
+    tiny: Tiny, tmp_path: Path, squares_root: Path, picture: Callable[[int, int], bytes]
+) -> None:
+    for code, name in enumerate(class_names(6)):
+        (tmp_path / "test" / name).mkdir(parents=True)
+        (tmp_path / "test" / name / "1.png").write_bytes(picture(code, 900))
+    config = tiny(f"data.test={{format: class_folders, path: {tmp_path}, part: test}}")
+    with pytest.raises(Face2ExpError, match=r"/test: class 'fear' has no image: add some"):
+        read_run_data(config, squares_root)
+
+
+def test_fer2013_keeps_its_test_part_and_loses_the_copies_in_train(real_faces: Path) -> None:
+    """280 PublicTest images have an exact copy in train, some of them several: 351 copies."""
+    config = load_config(Path(__file__).parents[1] / "configs" / "fer2013_lfw_cpu.yaml")
+    data = read_run_data(config, real_faces)
+    train = read_class_folders(real_faces, "train", "names").digests()
+    test, validation = data.test.digests(), data.validation.digests()
+    assert (len(train), len(test)) == (28_709, 3_589)
+    in_train, in_test = set(train), set(test)
+    assert sum(digest in in_train for digest in test) == 280
+    assert sum(digest in in_test for digest in train) == 351
+    held_out = in_test | set(validation)
+    assert not set(validation) & in_test
+    assert sorted(data.long_tailed.digests()) == sorted(set_aside(train, held_out))
+    assert data.label_budget == {"train": 700, "validation": 700, "total": 1400}
+
+
+def set_aside(digests: list[bytes], held_out: set[bytes]) -> list[bytes]:
+    return [digest for digest in digests if digest not in held_out]
