@@ -108,7 +108,7 @@ def losses_and_feedback(eta_a: float) -> tuple[float, float, float]:
     grad_u = gradients(F.cross_entropy(network(x_fr), y_hat), parameters)
     with torch.no_grad():
         for parameter, grad in zip(parameters, grad_u, strict=True):
-            parameter -= eta_a * grad
+            parameter.sub_(eta_a * grad)
     loss = labelled_loss()
     feedback = feedback_coefficient(gradients(loss, parameters), grad_u, eta_a)
     return before, loss.item(), feedback.item()

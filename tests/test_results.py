@@ -1,0 +1,75 @@
+"""The README's results table says what the files under results/ hold."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MEASURES = ("overall_accuracy", "mean_class_accuracy", "std_class_accuracy")
+ARMS = {
+    "meta": "Meta-Face2Exp",
+    "supervised": "supervised, same image passes",
+    "supervised_same_updates": "supervised, same updates",
+    "supervised_same_passes": "supervised, same image passes",
+}
+RESULTS = {"rendered_cpu": "rendered faces", "fer2013_lfw_cpu": "FER2013 + LFW"}
+
+
+def readme_rows(name: str) -> list[str]:
+    """The rows that a protocol's summary makes."""
+    summary = json.loads((ROOT / "results" / name / "summary.json").read_text())
+    rows = []
+    for arm, result in summary.items():
+        cells = [f"{result[m]['mean']:.1f} ± {result[m]['std_over_seeds']:.1f}" for m in MEASURES]
+        cells += [f"{result['image_passes']:,}", f"{result['label_budget']['total']:,}"]
+        rows.append(f"| {RESULTS[name]} | {ARMS[arm]} | {' | '.join(cells)} |")
+    return rows
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_readme_table_holds_the_results(name: str) -> None:
+    readme = (ROOT / "README.md").read_text()
+    for row in readme_rows(name):
+        assert row in readme
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_summary_is_the_mean_of_the_runs_beside_it(name: str) -> None:
+    folder = ROOT / "results" / name
+    for arm, result in json.loads((folder / "summary.json").read_text()).items():
+        runs = [json.loads((folder / f"{arm}-seed{s}.json").read_text()) for s in result["seeds"]]
+        assert len(runs) == 3
+        for measure in MEASURES:
+            values = [run["evaluation"][measure] for run in runs]
+            assert result[measure]["mean"] == pytest.approx(np.mean(values))
+            assert result[measure]["std_over_seeds"] == pytest.approx(np.std(values, ddof=1))
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_every_arm_had_as_many_trials_and_took_its_best(name: str) -> None:
+    folder = ROOT / "results" / name
+    search = json.loads((folder / "search.json").read_text())["arms"]
+    assert len({len(found["trials"]) for found in search.values()}) == 1
+    for arm, found in search.items():
+        scores = [trial["validation_mean_class_accuracy"] for trial in found["trials"]]
+        best = found["trials"][int(np.argmax(scores))]["set"]
+        assert found["best"] == best
+        for path in folder.glob(f"{arm}-seed?.json"):
+            config = json.loads(path.read_text())["config"]
+            for key, value in best.items():
+                section, field = key.split(".")
+                assert config[section][field] == value
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_results_carry_their_provenance_and_no_image(name: str) -> None:
+    folder = ROOT / "results" / name
+    for path in folder.glob("*-seed?.json"):
+        content = json.loads(path.read_text())
+        assert content["environment"]["git_commit"]
+        assert content["environment"]["packages"]["torch"]
+        assert content["evaluation"]["seed"] == content["config"]["seed"]
+    for path in folder.iterdir():
+        assert ".jpg" not in path.read_text()
