@@ -17,6 +17,7 @@ from face2exp_lib.networks import Backbone
 from face2exp_lib.shipped import shipped
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+FLOAT32 = 1e38  # torch refuses a rate that its numbers cannot hold
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -84,7 +85,7 @@ class Data:
     stored_size: int = Field(default=256, ge=32, le=1024)
     view_size: int = Field(default=224, ge=32, le=1024)
     in_memory: bool = False
-    num_workers: int = Field(default=0, ge=0)
+    num_workers: int = Field(default=0, ge=0, le=256)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Data":
@@ -133,18 +134,18 @@ class Training:
     """
 
     num_steps: int = Field(gt=0)
-    batch_size_fer: int = Field(default=32, gt=1)
-    batch_size_fr: int = Field(default=32, gt=1)
-    eta_b: float = Field(default=1e-2, ge=0)
-    eta_a: float = Field(default=1e-3, ge=0)
+    batch_size_fer: int = Field(default=32, gt=1, le=2**16)
+    batch_size_fr: int = Field(default=32, gt=1, le=2**16)
+    eta_b: float = Field(default=1e-2, ge=0, le=FLOAT32)
+    eta_a: float = Field(default=1e-3, ge=0, le=FLOAT32)
     momentum_b: float = Field(default=0.0, ge=0, lt=1)
     momentum_a: float = Field(default=0.0, ge=0, lt=1)
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0, le=FLOAT32)
     view_fer: Literal["conventional", "extensive"] = "conventional"
     warm_start_steps: int = Field(default=0, ge=0)
     warm_start_labels: Literal["balanced", "long_tailed"] = "balanced"
     finetune_steps: int = Field(default=0, ge=0)
-    eta_finetune: float = Field(default=1e-5, ge=0)
+    eta_finetune: float = Field(default=1e-5, ge=0, le=FLOAT32)
     eval_every_steps: int = Field(default=1000, gt=0)
     checkpoint_every_steps: int = Field(default=1000, gt=0)
 

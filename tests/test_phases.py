@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from face2exp_lib.batches import DecodedFaces
+from face2exp_lib.augmentation import View
+from face2exp_lib.batches import DecodedFaces, ordered_batches
 from face2exp_lib.config import RunConfig
 from face2exp_lib.facesets import read_class_folders, read_identity_folders
 from face2exp_lib.networks import build_network
-from face2exp_lib.phases import Phase, Rate
+from face2exp_lib.phases import DRAW, Phase, Rate
 
 Tiny = Callable[..., RunConfig]
 BOTH = "base adaptation"
@@ -112,18 +113,47 @@ def test_a_phase_begun_in_the_middle_sees_the_batches_and_views_of_an_unbroken_o
     assert not torch.equal(whole[0], rest[0])
 
 
-def test_steps_and_kinds_of_image_have_views_of_their_own(
+def test_each_step_and_each_kind_of_image_has_a_view_of_its_own(
     make_phase: Callable[..., Phase],
 ) -> None:
-    """x_FR and Aug(x_FR) show the same images, drawn apart."""
     phase = make_phase()
-    seen: list[torch.Tensor] = []
-    phase.networks["base"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    steps = phase.steps(0)
-    next(steps)
-    x_fr, _, x_fr_aug = seen
-    assert x_fr.shape == x_fr_aug.shape == (5, 3, 32, 32)
-    assert not torch.allclose(x_fr, x_fr_aug)
+    images, _ = next(ordered_batches(phase.labelled, 5, 0))
+    views = [
+        phase._view(images, kind, purpose, step)
+        for kind, purpose, step in (
+            ("conventional", "fr", 0),
+            ("conventional", "fr", 1),
+            ("conventional", "fer", 0),
+            ("extensive", "fr", 0),
+        )
+    ]
+    for index, first in enumerate(views):
+        assert first.shape == (5, 3, 32, 32)
+        assert not any(torch.allclose(first, second) for second in views[index + 1 :])
+    assert torch.equal(phase._view(images, "conventional", "fr", 0), views[0])
+
+
+@pytest.mark.parametrize("view_fer", ["conventional", "extensive"])
+def test_only_the_augmented_faces_are_processed_extensively(
+    make_phase: Callable[..., Phase], monkeypatch: pytest.MonkeyPatch, view_fer: str
+) -> None:
+    """x_FER as the config says, x_FR conventionally, Aug(x_FR) extensively; 32 of 40 px."""
+    drawn: list[tuple[str, int, float]] = []
+
+    def watched(kind: str, draw: Callable[..., View]) -> Callable[..., View]:
+        def record(number: int, generator: torch.Generator, *, crop_fraction: float) -> View:
+            drawn.append((kind, number, crop_fraction))
+            return draw(number, generator, crop_fraction=crop_fraction)
+
+        return record
+
+    for kind, draw in list(DRAW.items()):
+        monkeypatch.setitem(DRAW, kind, watched(kind, draw))
+    next(make_phase(f"training.view_fer={view_fer}").steps(0))
+    assert drawn == [(view_fer, 6, 0.8), ("conventional", 5, 0.8), ("extensive", 5, 0.8)]
+    drawn.clear()
+    next(make_phase(f"training.view_fer={view_fer}", meta=False).steps(0))
+    assert drawn == [(view_fer, 6, 0.8)]
 
 
 def test_networks_are_put_into_training_mode(make_phase: Callable[..., Phase]) -> None:

@@ -325,7 +325,7 @@ def test_loss_that_is_not_finite_is_named_with_its_step(
     tiny: Tiny, squares_root: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    config = tiny("method=supervised", "training.eta_b=1e30")
+    config = tiny("method=supervised", "training.eta_b=1e38")  # the largest that is taken
     with pytest.raises(
         Face2ExpError, match=r"loss_s is (nan|inf) at step 1: lower eta_a or eta_b; the last"
     ):
