@@ -102,7 +102,8 @@ class Phase:
         y_fer = labels.to(self.device)
         losses: dict[str, Tensor] = {}
         for name, network in self.networks.items():
-            losses |= supervised_step(network, self.optimisers[name], x_fer, y_fer)
+            loss_s = supervised_step(network, self.optimisers[name], x_fer, y_fer)["loss_s"]
+            losses["loss_s" if not losses else f"loss_s_{name}"] = loss_s
         return losses
 
     def _meta(self, step: int, images: Tensor, labels: Tensor, faces: Tensor) -> dict[str, Tensor]:

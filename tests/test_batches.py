@@ -13,7 +13,11 @@ from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet, read_class_folders, read_identity_folders
 from face2exp_lib.images import ZipImages
 
-FewCores = pytest.mark.filterwarnings("ignore:This DataLoader will create")
+WORKERS = (  # what torch says on a single core, and Python of any fork beside threads
+    "ignore:This DataLoader will create",
+    "ignore:This process .* is multi-threaded:DeprecationWarning",
+)
+with_workers = pytest.mark.filterwarnings(*WORKERS)
 
 
 @pytest.fixture
@@ -21,7 +25,7 @@ def faces(squares_root: Path) -> FaceSet:
     return read_class_folders(squares_root / "squares", "train", "names")
 
 
-@FewCores
+@with_workers
 def test_the_same_batches_come_from_memory_from_files_and_from_workers(faces: FaceSet) -> None:
     options = {"start": 2, "stop": 7, "seed": 0, "stream": "x"}
     streams = [
@@ -70,7 +74,7 @@ def test_global_random_state_is_left_alone(faces: FaceSet) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@FewCores
+@with_workers
 @pytest.mark.parametrize("workers", [0, 2])
 def test_unreadable_image_gives_one_line_from_any_process(tmp_path: Path, workers: int) -> None:
     (tmp_path / "sad").mkdir()
@@ -89,7 +93,7 @@ def test_unreadable_image_is_found_when_a_set_goes_to_memory(tmp_path: Path) -> 
         DecodedFaces(read_class_folders(tmp_path, "", "names"), 32, in_memory=True)
 
 
-@FewCores
+@with_workers
 def test_workers_read_a_zip_that_was_open_before_them(
     tmp_path: Path, picture: Callable[[int, int], bytes]
 ) -> None:

@@ -20,7 +20,9 @@ from face2exp_lib.labels import class_names
 
 pytestmark = [
     pytest.mark.usefixtures("no_real_faces"),
-    pytest.mark.filterwarnings("ignore:This DataLoader will create"),  # on a single core
+    # of workers: on a single core, and of any fork beside threads
+    pytest.mark.filterwarnings("ignore:This DataLoader will create"),
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
 ]
 
 Capture = pytest.CaptureFixture[str]

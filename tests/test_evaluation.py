@@ -55,6 +55,7 @@ class ByColour(nn.Module):
         return nn.functional.one_hot(code, 7).float()
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("workers", [0, 1])
 def test_evaluation_of_a_known_network_by_hand(squares_root: Path, workers: int) -> None:
     """Train has 6 of each class, but 11 happy and 7 sad; all are right but the 7 sad."""

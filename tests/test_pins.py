@@ -11,6 +11,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from face2exp_lib.facesets import read_rendered
+from face2exp_lib.shipped import shipped
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
@@ -98,3 +101,12 @@ def test_a_torch_that_is_already_there_stays(torch: str, torchvision: str) -> No
 def test_the_facenet_pytorch_that_pins_an_old_torch_is_kept_out() -> None:
     (facenet,) = (item for item in DECLARED if item.name == "facenet-pytorch")
     assert not facenet.specifier.contains("2.6.0")
+
+
+def test_pinned_detector_works_with_the_pinned_torch() -> None:
+    """facenet-pytorch 2.5.3 is older than the torch it runs with here."""
+    facenet_pytorch = pytest.importorskip("facenet_pytorch", reason="the landmarks extra is absent")
+    faces = read_rendered(shipped("data/rendered"), "fer_val", "names")
+    image = faces.images.open(int(faces.rows[0])).convert("RGB").resize((256, 256))
+    _, _, points = facenet_pytorch.MTCNN().detect(image, landmarks=True)
+    assert points.shape == (1, 5, 2)

@@ -186,19 +186,35 @@ def test_run_is_a_function_of_its_seed(
 
 
 def test_finished_run_is_left_as_it_is(
-    tiny: Tiny, squares_root: Path, tmp_path: Path, contents: Contents
+    tiny: Tiny, finished_runs: dict[str, Path], contents: Contents
 ) -> None:
-    run = tmp_path / "run"
-    train(tiny("training.num_steps=1"), run, squares_root)
-    before = contents(run)
-    train(tiny("training.num_steps=1"), run, squares_root, resume=True)
+    """Nothing is written, and its data may be gone."""
+
+    def changed() -> dict[str, int]:
+        return {str(path): path.stat().st_mtime_ns for path in run.rglob("*.*")}
+
+    run = finished_runs["meta"]
+    before, times = contents(run), changed()
+    train(tiny(), run, None, resume=True)
     assert contents(run) == before
+    assert {**changed(), str(run / ".lock"): 0} == {**times, str(run / ".lock"): 0}
 
 
-def test_two_networks_with_weights_of_their_own(finished_runs: dict[str, Path]) -> None:
-    state = torch.load(finished_runs["meta"] / "checkpoints" / "last.pt", weights_only=True)
-    base, adaptation = state["networks"]["base"], state["networks"]["adaptation"]
-    assert not torch.equal(base["fc.weight"], adaptation["fc.weight"])
+def test_two_networks_with_weights_of_their_own(
+    tiny: Tiny, squares_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = []
+    build = training.build_network
+
+    def watched(*arguments: Any, **options: Any) -> nn.Module:
+        network = build(*arguments, **options)
+        built.append(network.get_parameter("fc.weight").detach().clone())
+        return network
+
+    monkeypatch.setattr(training, "build_network", watched)
+    train(tiny("training.num_steps=1"), tmp_path / "run", squares_root)
+    base, adaptation = built
+    assert not torch.equal(base, adaptation)
 
 
 # What a run directory holds
@@ -235,7 +251,17 @@ def test_metrics_have_a_record_for_every_step(finished_runs: dict[str, Path]) ->
     assert sum(meta["pseudo_labels"]) == 5
     assert meta["loss_f"] == pytest.approx(0, abs=1)
     assert set(records[5]["validation"]) == {"base", "adaptation"}
-    assert set(records[0]) == {"step", "phase", "loss_s"}
+    assert set(records[0]) == {"step", "phase", "loss_s", "loss_s_adaptation"}  # B's and A's
+    assert set(records[-2]) == {"step", "phase", "loss_s"}
+
+
+def test_warm_start_and_fine_tune_may_be_left_out(
+    tiny: Tiny, squares_root: Path, tmp_path: Path
+) -> None:
+    changes = ("training.warm_start_steps=0", "training.finetune_steps=0", "training.num_steps=2")
+    train(tiny(*changes), tmp_path / "run", squares_root)
+    records = read_jsonl(tmp_path / "run" / "metrics.jsonl")
+    assert [record["phase"] for record in records] == ["meta", "meta"]
 
 
 def test_only_the_fine_tune_leaves_the_base_alone(finished_runs: dict[str, Path]) -> None:
@@ -526,6 +552,7 @@ def test_metrics_log_survives_foreign_lines(tmp_path: Path) -> None:
     assert read_jsonl(path) == [{"step": 0}, {"step": 1}]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = MetricsLog(tmp_path / "metrics.jsonl", keep_before=0)
     full = open("/dev/full", "a")  # noqa: SIM115
