@@ -22,6 +22,10 @@ class Material(IntEnum):
     TONGUE = 3
     LASH = 4
     HAIR = 5
+    HAND = 6
+    GLASSES = 7
+    LENS = 8
+    HAT = 9
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ class PosedHead:
 
     Attributes:
         vertices, normals: (V, 3).
+        template: (V, 3) each vertex's place on the template: its name, whatever the face does.
         triangles, triangle_uv, material: the T triangles that are drawn.
         projected: (V, 3) column and row in pixels, depth that grows towards the camera.
         turn: (3, 3) rotation of the head, template to camera.
@@ -49,6 +50,7 @@ class PosedHead:
 
     vertices: np.ndarray
     normals: np.ndarray
+    template: np.ndarray
     triangles: np.ndarray
     triangle_uv: np.ndarray
     material: np.ndarray
@@ -117,6 +119,7 @@ def pose_head(
     return PosedHead(
         vertices=vertices,
         normals=vertex_normals(vertices, triangles),
+        template=template,
         triangles=triangles,
         triangle_uv=head.triangle_uv[drawn],
         material=head.material[drawn],

@@ -6,7 +6,6 @@ import numpy as np
 
 from face2exp_lib.faces.assets import Material
 from face2exp_lib.faces.geometry import normalise
-from face2exp_lib.faces.head import load_head
 from face2exp_lib.faces.lighting import ambient_light, key_shadow, key_visibility
 from face2exp_lib.faces.posing import PosedHead
 from face2exp_lib.faces.raster import Fragments
@@ -49,7 +48,7 @@ def surface_at(head: PosedHead, scene: Scene, fragments: Fragments) -> Surface:
     weight_0 = 1 - weight_1 - weight_2
     per_vertex = np.concatenate(
         [
-            load_head().vertices,
+            head.template,
             head.normals,
             seen_by_key,
             irradiance,
