@@ -1,6 +1,6 @@
 """How fast faces are drawn, and how hard a pack is.
 
-    python benchmarks/faces.py speed
+    python benchmarks/faces.py speed --json results/benchmarks/speed.json
     python benchmarks/faces.py difficulty --pack data/rendered
 
 `difficulty` trains one small plain network on the labelled part and, for comparison, on the
@@ -13,6 +13,9 @@ import csv
 import io
 import time
 import zipfile
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -22,20 +25,65 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from face2exp_lib.faces import FaceSpec, render_face
+from face2exp_lib.faces.workers import run_all
 from face2exp_lib.labels import class_names, parse_label
+from face2exp_lib.provenance import environment
+from face2exp_lib.storage import write_json
 
 NAMES = class_names(7)
 
+BATCH = 10  # images
+WARM_UP = 12  # batches a worker
+SPEED_BATCHES = {64: 24, 96: 18, 224: 8}  # pixels -> timed batches a worker
 
-def measure_speed() -> None:
-    """Images a second of one process at three sizes, compilation and first use left out."""
-    for size, count in ((64, 100), (96, 60), (224, 20)):
-        spec = FaceSpec(seed=9, purpose="speed", count=count + 1, size=size, num_identities=20)
-        render_face(spec, count)
-        start = time.perf_counter()
-        for index in range(count):
-            render_face(spec, index)
-        print(f"{size} px: {count / (time.perf_counter() - start):.1f} images/s")
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of a spec that a worker draws in one go."""
+
+    spec: FaceSpec
+    start: int
+    stop: int
+
+
+def draw(batch: Batch) -> None:
+    """Draw images and throw them away."""
+    for index in range(batch.start, batch.stop):
+        render_face(batch.spec, index)
+
+
+def images_per_second(size: int, workers: int) -> float:
+    """Drawn by worker processes once all of them have compiled, read files and filled caches."""
+    count = SPEED_BATCHES[size] * workers
+    spec = FaceSpec(purpose="speed", count=(count + WARM_UP * workers) * BATCH, size=size)
+    # Each worker takes its share of the warm-up before the clock starts, or close to it.
+    batches = (Batch(spec, start, start + BATCH) for start in range(0, spec.count, BATCH))
+    started = 0.0
+    with closing(run_all(draw, batches, workers)) as done:
+        for number, _ in enumerate(done, start=1):
+            if number == WARM_UP * workers:
+                started = time.perf_counter()
+    return count * BATCH / (time.perf_counter() - started)
+
+
+def measure_speed(path: Path | None) -> None:
+    """Images a second at several sizes, drawn by one and by two processes."""
+    table = []
+    print("| pixels | processes | images/s |\n|---|---|---|")
+    for size in SPEED_BATCHES:
+        for workers in (1, 2):
+            rate = images_per_second(size, workers)
+            table.append({"size": size, "processes": workers, "images_per_second": round(rate, 2)})
+            print(f"| {size} | {workers} | {rate:.1f} |", flush=True)
+    if path is not None:
+        drawn_by = {name: version(name) for name in ("numba", "llvmlite")}
+        spec = asdict(FaceSpec(purpose="speed"))
+        for one_of in ("size", "count"):  # as the table says
+            del spec[one_of]
+        write_json(
+            path,
+            {"speed": table, "spec": spec, "drawn_by": drawn_by, "environment": environment()},
+        )
 
 
 def read_part(pack: Path, name: str, table: str) -> tuple[Tensor, Tensor]:
@@ -120,8 +168,9 @@ if __name__ == "__main__":
     parser.add_argument("--pack", type=Path, default=Path("data/rendered"))
     parser.add_argument("--updates", type=int, default=1500)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="file to write the speed to")
     arguments = parser.parse_args()
     if arguments.what == "speed":
-        measure_speed()
+        measure_speed(arguments.json)
     else:
         measure_difficulty(arguments.pack, arguments.updates, arguments.seeds)

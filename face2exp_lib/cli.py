@@ -1,4 +1,8 @@
-"""The `face2exp` command: parses, builds and calls."""
+"""The `face2exp` command: parses, builds and calls.
+
+A command imports what it needs when it runs. torch alone takes seconds, which `--help` need not
+wait for, nor each process that draws faces: it imports this module anew.
+"""
 
 import argparse
 import io
@@ -9,16 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from face2exp_lib import __version__
-from face2exp_lib.config import data_root, load_config
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.evaluation import evaluate_run, predict_images
-from face2exp_lib.inspection import inspect
 from face2exp_lib.labels import class_names
-from face2exp_lib.sampling import class_counts
-from face2exp_lib.training import train
+
+LAYOUTS = ("zip", "folders", "shards")  # of `face2exp_lib.faces.layouts`
+MOST_WORKERS = 256
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,12 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"face2exp: error: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("face2exp: interrupted: --resume goes on from the last checkpoint", file=sys.stderr)
+        print(f"face2exp: interrupted{options.afterwards}", file=sys.stderr)
         return 130
     return 0
 
 
 def _train(options: argparse.Namespace) -> None:
+    from face2exp_lib.config import data_root, load_config
+    from face2exp_lib.training import train
+
     config = load_config(options.config, options.set)
     run_dir = options.run_dir or Path("runs") / f"{config.name}-{config.method}-seed{config.seed}"
     train(config, run_dir, data_root(options.data_root), resume=options.resume)
@@ -49,6 +52,9 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    from face2exp_lib.config import data_root
+    from face2exp_lib.evaluation import evaluate_run
+
     result, fresh = evaluate_run(options.run_dir, options.split, data_root(options.data_root))
     if not fresh:
         print(f"Evaluated before; this is what {options.run_dir} holds.")
@@ -63,6 +69,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
+    from face2exp_lib.evaluation import predict_images
+
     results = predict_images(options.run_dir, options.images)
     if options.json:
         print(json.dumps(results, indent=2))
@@ -73,6 +81,11 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from face2exp_lib.inspection import inspect
+    from face2exp_lib.sampling import class_counts
+
     broken = 0
     for part in inspect(options.path):
         faces = part.faces
@@ -91,6 +104,21 @@ def _inspect(options: argparse.Namespace) -> None:
         raise Face2ExpError(f"{options.path}: {broken} unreadable images, listed above")
 
 
+def _render(options: argparse.Namespace) -> None:
+    from face2exp_lib.faces.pack import render_pack
+    from face2exp_lib.faces.workers import usable_cpus
+
+    workers = options.workers or usable_cpus()
+    for part in render_pack(options.spec, options.out, options.format, workers):
+        print(f"{options.out}: {part.name}, {part.spec.count} images as {options.format}")
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"needs a number from 1 to {MOST_WORKERS}, got {text!r}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="face2exp", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
@@ -98,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(group: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
         added = group.add_parser(name, help=text, description=text)
-        added.set_defaults(run=run)
+        added.set_defaults(run=run, afterwards="")
         return added
 
     def add_data_root(added: argparse.ArgumentParser) -> None:
@@ -107,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     added = command(commands, "train", _train, "Train one run.")
+    added.set_defaults(afterwards=": --resume goes on from the last checkpoint")
     added.add_argument("config", type=Path, metavar="CONFIG.yaml")
     added.add_argument(
         "--set",
@@ -130,11 +159,25 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     added.add_argument("--json", action="store_true")
 
-    data = commands.add_parser("data", help="Look at data sets.").add_subparsers(
+    data = commands.add_parser("data", help="Render data sets, look at them.").add_subparsers(
         required=True, metavar="COMMAND"
     )
     added = command(data, "inspect", _inspect, "Format, counts per class, unreadable images.")
     added.add_argument("path", type=Path, metavar="PATH")
+
+    added = command(data, "render", _render, "Draw faces with known expressions, as a YAML asks.")
+    added.set_defaults(afterwards=": run again to go on; what is drawn is kept")
+    added.add_argument("spec", type=Path, metavar="SPEC.yaml")
+    added.add_argument("--out", type=Path, required=True, metavar="DIR", help="holds the result")
+    added.add_argument(
+        "--workers",
+        type=_workers,
+        metavar="N",
+        help=f"processes, 1 to {MOST_WORKERS}; default: one for each usable CPU",
+    )
+    added.add_argument(
+        "--format", choices=LAYOUTS, default="zip", help="how a set is kept; default: zip"
+    )
     return parser
 
 

@@ -13,7 +13,7 @@ from face2exp_lib.batches import DecodedFaces, ordered_batches
 from face2exp_lib.checkpoint import load_checkpoint
 from face2exp_lib.config import RunConfig, load_config
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.images import FileImages, decode
+from face2exp_lib.images import FileImages, Images, decode
 from face2exp_lib.labels import class_names
 from face2exp_lib.metrics import accuracies, count_confusions
 from face2exp_lib.networks import build_network
@@ -166,17 +166,35 @@ def predict_images(run_dir: Path, paths: list[Path]) -> list[dict[str, Any]]:
     """
     config, network, _ = load_trained(run_dir)
     names = class_names(config.data.num_classes)
-    device = next(network.parameters()).device
     files = FileImages(Path(), [str(path) for path in paths])
     results = []
-    for index, path in enumerate(paths):
-        image = decode(files, index, config.data.stored_size)[None].to(device)
-        probabilities = predict_logits(network, image, config.data.view_size).softmax(1)[0].cpu()
+    for path, row in zip(paths, class_probabilities(config, network, files), strict=True):
         results.append(
             {
                 "image": str(path),
-                "label": names[int(probabilities.argmax())],
-                "probabilities": dict(zip(names, probabilities.tolist(), strict=True)),
+                "label": names[int(row.argmax())],
+                "probabilities": dict(zip(names, row.tolist(), strict=True)),
             }
         )
     return results
+
+
+def class_probabilities(config: RunConfig, network: nn.Module, images: Images) -> Tensor:
+    """What a trained network makes of face images that are already cropped to the face.
+
+    Args:
+        config, network: as `load_trained` gives them.
+        images: N of them, of any size; an array in memory is a `PixelImages`.
+
+    Returns:
+        (N, K) float32 on the CPU, rows sum to 1.
+
+    Raises:
+        Face2ExpError: naming the image that cannot be read.
+    """
+    device = next(network.parameters()).device
+    rows = [torch.empty(0, config.data.num_classes)]
+    for index in range(len(images.ids)):
+        image = decode(images, index, config.data.stored_size)[None].to(device)
+        rows.append(predict_logits(network, image, config.data.view_size).softmax(1).cpu())
+    return torch.cat(rows)

@@ -96,12 +96,11 @@ def read_rendered(root: Path, part: str, codes: str) -> FaceSet:
     table, archive = root / f"{part}.csv", root / f"{part}.zip"
     _must_exist(table, f"the parts of a rendered pack are {_parts(root)}")
     _must_exist(archive, "the pack is incomplete: fetch or render it again")
-    rows = list(read_table(table, {"image", "identity"}))
-    if not rows:
-        raise Face2ExpError(f"{table}: no row: fetch or render the pack again")
     members = _members(archive)
+    ids: list[str] = []
     labels: list[int] = []
-    for line, row in rows:
+    identities: list[str] = []
+    for line, row in read_table(table, {"image", "identity"}):
         if row["image"] not in members:
             raise Face2ExpError(
                 f"{table}, line {line}: {archive.name} has no {row['image']}: fetch or render the "
@@ -109,12 +108,16 @@ def read_rendered(root: Path, part: str, codes: str) -> FaceSet:
             )
         if "expression" in row:
             labels.append(_label(row["expression"], codes, table, line))
+        ids.append(row["image"])
+        identities.append(row["identity"])
+    if not ids:
+        raise Face2ExpError(f"{table}: no row: fetch or render the pack again")
     return FaceSet(
         part,
-        ZipImages(archive, [row["image"] for _, row in rows]),
-        np.arange(len(rows)),
+        ZipImages(archive, ids),
+        np.arange(len(ids)),
         np.array(labels, dtype=np.int64) if labels else None,
-        np.array([row["identity"] for _, row in rows]),
+        np.array(identities),
     )
 
 

@@ -212,9 +212,7 @@ def face_rows(rows: Mapping[str, torch.Tensor]) -> go.Figure:
     """
     sheet = torch.cat([torch.cat(list(images), 2) for images in rows.values()], 1)
     side = next(iter(rows.values())).shape[-1]
-    buffer = io.BytesIO()
-    Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(buffer, "WEBP", quality=90)
-    source = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    source = _webp(sheet.permute(1, 2, 0).numpy())
     figure = go.Figure(go.Image(source=source, hoverinfo="skip"))
     figure.update_xaxes(visible=False)
     figure.update_yaxes(
@@ -224,6 +222,60 @@ def face_rows(rows: Mapping[str, torch.Tensor]) -> go.Figure:
     return figure.update_layout(
         **{**LAYOUT, "margin": {**LAYOUT["margin"], "l": 110}, "height": height}
     )
+
+
+def expression_sheet(
+    sheets: Mapping[str, np.ndarray],
+    notes: Mapping[str, Sequence[Sequence[str]]],
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    prefix: str,
+) -> go.Figure:
+    """Faces in rows and columns, and a slider from sheet to sheet; the last is shown first.
+
+    Args:
+        sheets: label of a slider step -> (R, C, S, S, 3) uint8 faces.
+        notes: the same label -> R rows of C texts, shown where one points at a face.
+        rows, columns: their R and C names.
+        prefix: what stands before the label of the step at hand.
+    """
+    side = next(iter(sheets.values())).shape[2]
+    x_ticks, y_ticks = ([side * (i + 0.5) for i in range(len(n))] for n in (columns, rows))
+    figure = go.Figure()
+    steps: list[dict[str, Any]] = []
+    for label, faces in sheets.items():
+        shown = len(steps) == len(sheets) - 1
+        picture = faces.swapaxes(1, 2).reshape(len(rows) * side, len(columns) * side, 3)
+        figure.add_image(source=_webp(picture), hoverinfo="skip", visible=shown)
+        # go.Image knows pixels, not faces: invisible marks over the faces carry the notes.
+        figure.add_scatter(
+            x=x_ticks * len(rows),
+            y=[y for y in y_ticks for _ in columns],
+            hovertext=[text for row in notes[label] for text in row],
+            hoverinfo="text",
+            mode="markers",
+            marker={"size": side, "symbol": "square", "opacity": 0},
+            hoverlabel={"bgcolor": "white"},
+            visible=shown,
+        )
+        visible = [trace // 2 == len(steps) for trace in range(2 * len(sheets))]
+        steps.append({"label": label, "method": "restyle", "args": [{"visible": visible}]})
+    bare: dict[str, Any] = {"showgrid": False, "zeroline": False}
+    figure.update_xaxes(bare, tickvals=x_ticks, ticktext=list(columns), side="top")
+    figure.update_yaxes(bare, tickvals=y_ticks, ticktext=list(rows))
+    slider = {"steps": steps, "currentvalue": {"prefix": prefix}, "pad": {"t": 20}}
+    shape = {"margin": {"l": 80, "r": 20, "t": 40, "b": 20}, "height": 150 + 96 * len(rows)}
+    return figure.update_layout(
+        **{**LAYOUT, **shape}, showlegend=False, sliders=[{**slider, "active": len(steps) - 1}]
+    )
+
+
+def _webp(picture: np.ndarray) -> str:
+    """A picture, (H, W, 3) uint8, as the address of an image that lies in the address itself."""
+    stored = io.BytesIO()
+    Image.fromarray(picture).save(stored, "WEBP", quality=90)
+    return "data:image/webp;base64," + base64.b64encode(stored.getvalue()).decode()
 
 
 def _validation_windows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -75,7 +75,7 @@ class ZipImages:
 
 
 class PixelImages:
-    """Grey images held as an array, (N, H, W) uint8, as the FER2013 csv brings them."""
+    """Images held as an array, uint8: (N, H, W) as the FER2013 csv brings them, or (N, H, W, 3)."""
 
     def __init__(self, pixels: np.ndarray, ids: Sequence[str]) -> None:
         self.pixels, self.ids = pixels, ids

@@ -1,9 +1,12 @@
 """Random numbers as a function of (seed, purpose, step): resume repeats them, nothing is saved."""
 
 import zlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def numpy_generator(seed: int, purpose: str, *key: int) -> np.random.Generator:
@@ -11,7 +14,9 @@ def numpy_generator(seed: int, purpose: str, *key: int) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(purpose.encode()), *key])
 
 
-def torch_generator(seed: int, purpose: str, *key: int) -> torch.Generator:
+def torch_generator(seed: int, purpose: str, *key: int) -> "torch.Generator":
     """The same for torch (on the CPU: drawn values do not depend on the device used later)."""
+    import torch  # here, since drawing faces needs none of it and it takes seconds to import
+
     drawn = int(numpy_generator(seed, purpose, *key).integers(2**63))
     return torch.Generator().manual_seed(drawn)

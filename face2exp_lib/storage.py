@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from face2exp_lib.errors import Face2ExpError
 
@@ -25,8 +25,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            sync(file)
         os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep a shared run from being read
         os.replace(temporary, path)
     except BaseException as error:
@@ -36,6 +35,12 @@ def write_bytes(path: Path, content: bytes) -> None:
                 f"{path}: cannot write ({error.strerror}): free some space and run again"
             ) from error
         raise
+
+
+def sync(file: IO[Any]) -> None:
+    """Return when what was written is on the disk, and not only on its way there."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def write_text(path: Path, content: str) -> None:

@@ -5,8 +5,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from face2exp_lib import evaluation
@@ -17,6 +19,7 @@ from face2exp_lib.config import load_config
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import (
     choose_device,
+    class_probabilities,
     evaluate_network,
     evaluate_run,
     load_trained,
@@ -24,6 +27,7 @@ from face2exp_lib.evaluation import (
     predict_logits,
 )
 from face2exp_lib.facesets import read_class_folders
+from face2exp_lib.images import PixelImages
 from face2exp_lib.labels import class_names
 from face2exp_lib.networks import build_network
 from face2exp_lib.splits import read_run_data
@@ -264,6 +268,25 @@ def test_predictions_are_those_of_the_evaluation(run: Path, squares_root: Path) 
     for label, prediction in zip(data.test.known_labels(), predicted, strict=True):
         confusion[label][names.index(prediction["label"])] += 1
     assert confusion == result["confusion_matrix"]
+
+
+def test_an_array_is_read_as_the_file_it_is_stored_in(run: Path, squares_root: Path) -> None:
+    paths = [squares_root / "squares" / "test" / name / "0.png" for name in ("sad", "fear")]
+    pixels = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
+    config, network, _ = load_trained(run)
+    rows = class_probabilities(config, network, PixelImages(pixels, ["sad", "fear"]))
+    assert rows.shape == (2, 7)
+    torch.testing.assert_close(rows.sum(1), torch.ones(2))
+    for row, prediction in zip(rows, predict_images(run, paths), strict=True):
+        assert dict(zip(class_names(7), row.tolist(), strict=True)) == prediction["probabilities"]
+
+
+def test_no_image_no_probability(run: Path) -> None:
+    config, network, _ = load_trained(run)
+    assert class_probabilities(config, network, PixelImages(np.empty((0, 8, 8)), [])).shape == (
+        0,
+        7,
+    )
 
 
 def test_baseline_predicts_with_its_only_network(

@@ -14,6 +14,7 @@ from face2exp_lib.figures import (
     class_accuracies,
     class_counts_figure,
     confusion,
+    expression_sheet,
     face_rows,
     feedback_history,
     training_replay,
@@ -162,6 +163,62 @@ def test_face_rows() -> None:
     assert sheet[5:].min() > 235
     assert list(figure.layout.yaxis.ticktext) == ["dark", "light"]
     assert list(figure.layout.yaxis.tickvals) == [2, 6]
+
+
+def sheet_figure() -> go.Figure:
+    """Three sheets of two rows and three columns of 4 px faces, each sheet of one grey."""
+    greys = {"0": 0, "half": 128, "1": 255}
+    return expression_sheet(
+        {label: np.full((2, 3, 4, 4, 3), grey, np.uint8) for label, grey in greys.items()},
+        {
+            label: [[f"{label} {row}{column}" for column in "abc"] for row in "xy"]
+            for label in greys
+        },
+        rows=["x", "y"],
+        columns=["a", "b", "c"],
+        prefix="intensity ",
+    )
+
+
+def test_each_step_of_a_sheet_shows_one_picture_and_its_notes() -> None:
+    figure = sheet_figure()
+    (slider,) = figure.layout.sliders
+    assert [step.label for step in slider.steps] == ["0", "half", "1"]
+    for index, (step, grey) in enumerate(zip(slider.steps, (0, 128, 255), strict=True)):
+        assert step.method == "restyle"
+        shown = [
+            trace for trace, on in zip(figure.data, step.args[0]["visible"], strict=True) if on
+        ]
+        picture, notes = shown
+        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.source.split(",")[1]))))
+        assert pixels.shape == (8, 12, 3)
+        assert abs(int(pixels.mean()) - grey) < 3
+        assert notes.hovertext[0] == f"{slider.steps[index].label} xa"
+    assert slider.active == 2
+    assert [trace.visible for trace in figure.data] == [False] * 4 + [True] * 2
+
+
+def test_notes_of_a_sheet_lie_over_their_faces() -> None:
+    figure = sheet_figure()
+    notes = figure.data[1]
+    places = dict(zip(notes.hovertext, zip(notes.x, notes.y, strict=True), strict=True))
+    assert places["0 xa"] == (2, 2)
+    assert places["0 xc"] == (10, 2)
+    assert places["0 yb"] == (6, 6)
+    assert list(figure.layout.xaxis.ticktext) == ["a", "b", "c"]
+    assert list(figure.layout.yaxis.tickvals) == [2, 6]
+
+
+def test_faces_of_a_sheet_lie_in_their_rows_and_columns() -> None:
+    faces = np.zeros((2, 3, 8, 8, 3), np.uint8)
+    faces[1, 2] = 255
+    figure = expression_sheet(
+        {"1": faces}, {"1": [[""] * 3] * 2}, rows=["x", "y"], columns=["a", "b", "c"], prefix=""
+    )
+    source = figure.data[0].source.split(",")[1]
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(source))))
+    assert pixels[9:, 17:].min() > 235
+    assert max(pixels[:7].max(), pixels[:, :15].max()) < 20
 
 
 def test_each_class_has_a_colour_of_its_own() -> None:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from face2exp_lib.faces.compiled import compile_loop
 
 PACK = Path(__file__).with_name("head_assets.npz")
 
@@ -28,9 +31,15 @@ class Material(IntEnum):
     HAT = 9
 
 
+def by_material(values: dict[Material, Any], otherwise: Any) -> np.ndarray:
+    """A table to look a property up by material: float32, or bool if `otherwise` is one."""
+    kind = np.bool_ if isinstance(otherwise, bool) else np.float32
+    return np.array([values.get(material, otherwise) for material in Material], kind)
+
+
 @dataclass(frozen=True)
 class HeadAssets:
-    """The mesh as packed, before hair strips are chosen and copied.
+    """The mesh as packed.
 
     Attributes:
         vertices: (V, 3) float32, decimetres.
@@ -75,18 +84,33 @@ def load_assets() -> HeadAssets:
         )
 
 
+@compile_loop
+def _nearest_texel(texels, u, v, out):  # type: ignore[no-untyped-def]
+    last = texels.shape[0] - 1
+    for i in range(u.shape[0]):
+        row = min(max(int((1 - v[i]) * (last + 1)), 0), last)
+        column = min(max(int(u[i] * (last + 1)), 0), last)
+        out[i] = texels[row, column]
+
+
 def look_up(mask: str, uv: np.ndarray) -> np.ndarray:
     """Nearest texel of a mask at texture coordinates `uv` (n, 2); returns (n,) float32."""
-    texels = load_assets().masks[mask]
-    last = texels.shape[0] - 1
-    rows = np.clip(((1 - uv[:, 1]) * (last + 1)).astype(int), 0, last)
-    columns = np.clip((uv[:, 0] * (last + 1)).astype(int), 0, last)
-    return texels[rows, columns]
+    u, v = (np.ascontiguousarray(axis, np.float32) for axis in uv.T)
+    out = np.empty(len(uv), np.float32)
+    _nearest_texel(load_assets().masks[mask], u, v, out)
+    return out
+
+
+@compile_loop
+def _add_offsets(vertices, indices, offsets, weight):  # type: ignore[no-untyped-def]
+    for i in range(indices.shape[0]):
+        for axis in range(3):
+            vertices[indices[i], axis] += weight * offsets[i, axis]
 
 
 def apply_targets(vertices: np.ndarray, weights: dict[str, float]) -> None:
-    """Add weighted shape targets to `vertices` in place."""
+    """Add weighted shape targets to `vertices`, (V, 3) float32, in place."""
     targets = load_assets().targets
     for name, weight in weights.items():
         indices, offsets = targets[name]
-        vertices[indices] += np.float32(weight) * offsets
+        _add_offsets(vertices, indices, offsets, np.float32(weight))

@@ -5,10 +5,13 @@
 
 Only files under `mpfb2/` and `faceunits01/` are read, both CC0 1.0 (see NOTICE); none of the
 wheel's code is used. The pack holds the same arrays every time.
+
+Beside the head lies the left hand with its forearm, and how it moves with the finger joints.
 """
 
 import argparse
 import gzip
+import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -40,6 +43,14 @@ LOCAL_FOLDERS = (
 SHAPE_AXES = {"african": "a", "asian": "b", "caucasian": "c"}
 MASKS = ("lips", "ears", "eyelids", "inside-mouth")
 MASK_SIZE = 1024
+NUM_FINGERS, JOINTS_PER_FINGER = 5, 3  # thumb first, knuckle first
+ARM_BONES = ("lowerarm01.L", "lowerarm02.L")
+PALM_BONES = ("wrist.L", *(f"metacarpal{number}.L" for number in range(1, NUM_FINGERS)))
+FINGER_BONES = tuple(
+    f"finger{finger}-{joint}.L"
+    for finger in range(1, NUM_FINGERS + 1)
+    for joint in range(1, JOINTS_PER_FINGER + 1)
+)
 
 Faces = dict[str, tuple[list[list[int]], list[list[int]]]]
 
@@ -90,6 +101,47 @@ def target_files(data: Path) -> list[tuple[str, Path]]:
     return files
 
 
+def split_quads(quads: np.ndarray) -> np.ndarray:
+    """(2 n, 3) triangles of (n, 4) quads."""
+    return np.concatenate([quads[:, half] for half in ([0, 1, 2], [0, 2, 3])])
+
+
+def cut_hand(data: Path, vertices: np.ndarray, groups: Faces) -> dict[str, np.ndarray]:
+    """The left hand and forearm: mesh, places of the joints, and the pull of each finger bone.
+
+    Returns:
+        hand_vertices (V, 3) float32; hand_triangles (T, 3) int16; hand_weights (V, 15) uint8, how
+        far a vertex follows each of `FINGER_BONES`, 255 in full; hand_joints (5, 4, 3) float32,
+        the three joints and the tip of each finger; hand_wrist (3,) float32.
+    """
+    rig = json.loads((data / "mpfb2/rigs/standard/weights.default.json").read_text())["weights"]
+    pull = np.zeros((len(vertices), len(FINGER_BONES)))
+    belongs = np.zeros(len(vertices))
+    for bone in (*ARM_BONES, *PALM_BONES, *FINGER_BONES):
+        for vertex, weight in rig[bone]:
+            belongs[vertex] += weight
+            if bone in FINGER_BONES:
+                pull[vertex, FINGER_BONES.index(bone)] = weight
+    quads = np.array(groups["body"][0])
+    quads = quads[(belongs[quads] > 0.5).all(1)]
+    used, corners = np.unique(quads, return_inverse=True)
+
+    def joint(name: str) -> np.ndarray:
+        return vertices[np.unique(groups[f"joint-l-{name}"][0])].mean(0)
+
+    joints = [
+        [joint(f"finger-{finger}-{number}") for number in range(1, JOINTS_PER_FINGER + 2)]
+        for finger in range(1, NUM_FINGERS + 1)
+    ]
+    return {
+        "hand_vertices": vertices[used].astype(np.float32),
+        "hand_triangles": split_quads(corners.reshape(quads.shape)).astype(np.int16),
+        "hand_weights": np.rint(255 * np.clip(pull[used], 0, 1)).astype(np.uint8),
+        "hand_joints": np.array(joints, np.float32),
+        "hand_wrist": joint("hand").astype(np.float32),
+    }
+
+
 def build(data: Path, out: Path) -> None:
     """Write the pack made of the wheel's `data` folder to `out`."""
     vertices, coordinates, groups = read_mesh(data / "mpfb2/3dobjs/base.obj")
@@ -107,9 +159,8 @@ def build(data: Path, out: Path) -> None:
     used = np.unique(quad)
     new_index = np.full(len(vertices), -1)
     new_index[used] = np.arange(len(used))
-    halves = ([0, 1, 2], [0, 2, 3])
-    triangles = np.concatenate([new_index[quad[:, half]] for half in halves])
-    triangle_uv = coordinates[np.concatenate([uv[:, half] for half in halves])]
+    triangles = new_index[split_quads(quad)]
+    triangle_uv = coordinates[split_quads(uv)]
     material_of = np.tile(np.concatenate(materials), 2)
     first, second, third = triangles.T
     proper = (first != second) & (second != third) & (first != third)
@@ -123,11 +174,11 @@ def build(data: Path, out: Path) -> None:
             indices.append(new_index[index[kept]])
             offsets.append(offset[kept])
             starts.append(starts[-1] + int(kept.sum()))
-    masks: dict[str, Any] = {}
+    others: dict[str, Any] = dict(cut_hand(data, vertices, groups))
     for mask in MASKS:
         image = Image.open(data / f"mpfb2/textures/mpfb_{mask}.jpg").convert("L")
         small = image.resize((MASK_SIZE, MASK_SIZE), Image.Resampling.BOX)
-        masks[f"mask_{mask.replace('-', '_')}"] = np.asarray(small)
+        others[f"mask_{mask.replace('-', '_')}"] = np.asarray(small)
     np.savez_compressed(
         out,
         vertices=vertices[used].astype(np.float32),
@@ -138,7 +189,7 @@ def build(data: Path, out: Path) -> None:
         target_starts=np.array(starts, np.int32),
         target_indices=np.concatenate(indices).astype(np.uint16),
         target_offsets=np.concatenate(offsets).astype(np.float32),
-        **masks,
+        **others,
     )
 
 

@@ -32,11 +32,21 @@ ACTION_UNITS = {
     2: ActionUnit("outer brow raiser", {"browOuterUp*": 1.2}),
     4: ActionUnit("brow lowerer", {"browDown*": 1.25}),
     5: ActionUnit("upper lid raiser", {"eyeWide*": 1.5}),
-    6: ActionUnit("cheek raiser", {"cheekSquint*": 0.9, "eyeSquint*": 0.5}),
+    6: ActionUnit("cheek raiser", {"cheekSquint*": 1.2, "eyeSquint*": 0.8}),
     7: ActionUnit("lid tightener", {"eyeSquint*": 1.2}),
-    9: ActionUnit("nose wrinkler", {"noseSneer*": 1.3, "browDown*": 0.25, "mouthUpperUp*": 0.25}),
+    # noseSneer lowers the inner brows as it is; the eye narrows with it
+    9: ActionUnit(
+        "nose wrinkler",
+        {
+            "noseSneer*": 1.2,
+            "browDown*": 0.25,
+            "mouthUpperUp*": 0.35,
+            "cheekSquint*": 0.8,
+            "eyeSquint*": 0.7,
+        },
+    ),
     10: ActionUnit("upper lip raiser", {"mouthUpperUp*": 1.0, "noseSneer*": 0.25}),
-    12: ActionUnit("lip corner puller", {"mouthSmile*": 0.75}),
+    12: ActionUnit("lip corner puller", {"mouthSmile*": 1.2, "mouthStretch*": 0.45}),
     14: ActionUnit("dimpler", {"mouthDimple*": 0.9}),
     15: ActionUnit("lip corner depressor", {"mouthFrown*": 1.3}),
     16: ActionUnit("lower lip depressor", {"mouthLowerDown*": 0.9}),
@@ -79,9 +89,9 @@ class Prototype:
 PROTOTYPES = {
     "neutral": [Prototype(1.0)],
     "happy": [
-        Prototype(0.45, {6: 0.8, 12: 1.0}),
-        Prototype(0.40, {6: 0.9, 12: 1.0, 10: 0.5, 25: 0.8, 26: 0.3}),
-        Prototype(0.15, {6: 1.0, 12: 1.1, 10: 0.6, 25: 0.8, 26: 0.8}),
+        Prototype(0.40, {6: 0.8, 12: 1.05}),
+        Prototype(0.40, {6: 0.9, 12: 1.0, 10: 0.6, 25: 0.8, 26: 0.2}),
+        Prototype(0.20, {6: 1.0, 12: 1.1, 10: 0.6, 25: 0.8, 26: 0.7}),
     ],
     "surprise": [
         Prototype(0.6, {1: 1.0, 2: 1.0, 5: 1.0, 26: 1.1}),
@@ -89,24 +99,24 @@ PROTOTYPES = {
     ],
     "sad": [
         Prototype(0.5, {1: 1.15, 4: 0.55, 15: 1.1, 17: 0.4}),
-        Prototype(0.3, {1: 1.1, 4: 0.7, 15: 1.0, 17: 0.9, 43: 0.2}),
-        Prototype(0.2, {1: 1.0, 4: 0.5, 15: 0.9, 25: 0.3, 43: 0.3}),
+        Prototype(0.3, {1: 1.1, 4: 0.7, 15: 1.0, 17: 0.9, 43: 0.1}),
+        Prototype(0.2, {1: 1.0, 4: 0.5, 15: 0.9, 25: 0.3, 43: 0.2}),
     ],
     "anger": [
         Prototype(0.4, {4: 1.25, 5: 0.5, 7: 0.6, 23: 0.5, 24: 0.6, 17: 0.45, 15: 0.25, 29: 0.6}),
         Prototype(0.3, {4: 1.25, 5: 0.6, 7: 0.5, 10: 0.6, 16: 0.9, 25: 0.8, 26: 0.45, 29: 0.5}),
-        Prototype(0.3, {4: 1.25, 7: 0.8, 23: 1.0, 15: 0.35, 17: 0.4}),
+        Prototype(0.3, {4: 1.25, 5: 0.4, 7: 0.6, 23: 1.0, 15: 0.35, 17: 0.4}),
     ],
     "disgust": [
-        Prototype(0.40, {9: 1.1, 10: 0.8, 15: 0.5, 17: 0.5, 4: 0.3}),
-        Prototype(0.35, {9: 1.1, 10: 1.0, 16: 0.5, 25: 0.6, 6: 0.4}),
-        Prototype(0.25, {9: 1.0, 10: 0.6, 17: 0.9, 15: 0.6}),
+        Prototype(0.40, {9: 1.15, 10: 0.8, 15: 0.5, 17: 0.5, 4: 0.3}),
+        Prototype(0.25, {9: 1.15, 10: 0.9, 16: 0.3, 25: 0.4}),
+        Prototype(0.35, {9: 1.1, 10: 0.5, 17: 1.1, 15: 0.4}),
     ],
     "fear": [
-        Prototype(0.5, {1: 1.1, 2: 0.6, 4: 0.6, 5: 1.2, 20: 1.0, 25: 0.8}),
-        Prototype(0.5, {1: 1.1, 2: 0.7, 4: 0.5, 5: 1.2, 20: 0.8, 25: 0.6, 26: 0.7}),
+        Prototype(0.5, {1: 1.1, 2: 0.4, 4: 0.85, 5: 1.2, 20: 1.25, 25: 0.8}),
+        Prototype(0.5, {1: 1.1, 2: 0.4, 4: 0.8, 5: 1.2, 20: 1.25, 25: 0.6, 26: 0.6}),
     ],
-    "contempt": [Prototype(1.0, {12: 0.8, 14: 1.0, 10: 0.3}, one_sided=True)],
+    "contempt": [Prototype(1.0, {12: 0.6, 14: 1.0, 10: 0.3}, one_sided=True)],
 }
 
 # In a compound `dominant+other` both prototypes are shown, at these strengths.
@@ -177,11 +187,15 @@ def sample_action_weights(
                 side = max(0.0, 1 + 0.3 * generator.standard_normal())
                 weights[name] = weights.get(name, 0.0) + size * side
     weights.update(gaze_weights(*(generator.normal(0, spread) for spread in GAZE_SPREAD)))
-    for side_name in ("Left", "Right"):
-        if (
-            weights.get("eyeWide" + side_name, 0.0) > 0.4
-        ):  # wide open and closing exclude each other
-            weights["eyeBlink" + side_name] = 0.0
+    return possible_weights(weights)
+
+
+def possible_weights(weights: dict[str, float]) -> dict[str, float]:
+    """What a face can do of `weights`, in alphabetical order; units at rest are left out."""
+    weights = dict(weights)
+    for side in ("Left", "Right"):
+        if weights.get("eyeWide" + side, 0.0) > 0.4:  # wide open and closing exclude each other
+            weights["eyeBlink" + side] = 0.0
     return {
         name: float(np.clip(weight, 0, LARGEST_WEIGHT))
         for name, weight in sorted(weights.items())

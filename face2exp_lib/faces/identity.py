@@ -10,6 +10,7 @@ from functools import cache
 import numpy as np
 
 from face2exp_lib.faces.assets import load_assets
+from face2exp_lib.faces.hair_styles import HAIR_STYLES, VARIANTS
 
 SKIN_ALBEDOS = np.array([
     [0.66, 0.46, 0.385], [0.60, 0.40, 0.315], [0.53, 0.335, 0.25], [0.45, 0.27, 0.19],
@@ -19,8 +20,8 @@ SKIN_ALBEDOS = np.array([
 # Black to blond, red, then two greys.
 HAIR_ALBEDOS = np.array([
     [0.012, 0.010, 0.009], [0.028, 0.018, 0.013], [0.065, 0.036, 0.022], [0.14, 0.08, 0.04],
-    [0.40, 0.27, 0.14], [0.58, 0.44, 0.26], [0.30, 0.12, 0.06], [0.22, 0.215, 0.21],
-    [0.44, 0.435, 0.42],
+    [0.27, 0.175, 0.085], [0.34, 0.245, 0.132], [0.23, 0.085, 0.04], [0.14, 0.136, 0.132],
+    [0.23, 0.226, 0.218],
 ])  # fmt: skip
 NUM_GREYS = 2
 # Browns, green, blue, light blue, grey.
@@ -28,10 +29,23 @@ IRIS_ALBEDOS = 0.55 * np.array([
     [0.16, 0.09, 0.05], [0.25, 0.15, 0.08], [0.35, 0.26, 0.14], [0.28, 0.33, 0.22],
     [0.30, 0.40, 0.50], [0.45, 0.55, 0.62], [0.40, 0.42, 0.42],
 ])  # fmt: skip
+# Red, dark red, pink, plum, brown, coral.
+LIPSTICK_ALBEDOS = np.array([
+    [0.45, 0.04, 0.05], [0.22, 0.02, 0.03], [0.58, 0.17, 0.24], [0.26, 0.06, 0.14],
+    [0.30, 0.13, 0.09], [0.60, 0.18, 0.12],
+], np.float32)  # fmt: skip
 NUM_DARK = 3  # the first hair and iris colours, the only ones on the darker half of skin shades
 
-HAIR_STYLES_MALE = {"bald": 0.08, "buzz": 0.17, "short": 0.35, "volume": 0.25, "long": 0.15}
-HAIR_STYLES_FEMALE = {"buzz": 0.04, "short": 0.14, "volume": 0.30, "long": 0.52}
+# How often each style of `hair_styles.HAIR_STYLES` is worn: (men, women).
+STYLE_SHARES = {
+    "bald": (0.07, 0.01), "buzz": (0.12, 0.03), "receding": (0.10, 0.0),
+    "side parted": (0.17, 0.05), "cropped": (0.17, 0.06), "curly": (0.09, 0.07),
+    "afro": (0.04, 0.06), "swept back": (0.10, 0.10), "bob": (0.01, 0.18), "long": (0.05, 0.18),
+    "long wavy": (0.04, 0.14), "tied": (0.04, 0.12),
+}  # fmt: skip
+MAYBE_MIDDLE = ("bob", "long", "long wavy")
+MAYBE_FRINGE = ("bob", "long", "long wavy", "tied")
+BEARDS = {"none": 0.36, "stubble": 0.28, "moustache": 0.07, "goatee": 0.11, "full": 0.18}
 
 OPPOSITES = (
     ("incr", "decr"), ("up", "down"), ("out", "in"), ("forward", "backward"),
@@ -47,6 +61,7 @@ SHAPE_SPREADS = (
     (("/neck", "ear-", "head-scale", "head-back", "head-angle", "forehead-"), 0.55),
 )
 USUAL_SPREAD, LOCAL_SPREAD = 0.8, 0.33
+RESTING_LIDS = (0.05, 0.25)  # ARKit weight of closing lids in a resting face
 
 
 @dataclass(frozen=True)
@@ -58,8 +73,10 @@ class Identity:
         age: 0 a young adult, 1 old.
         masculinity: 0 to 1, the mix of the two sculpted body types.
         skin_shade: 0 the lightest, 1 the darkest.
-        hair_style: bald, buzz, short, volume or long.
-        fringe: how far hair comes down over the forehead.
+        hair_style: one of `hair_styles.HAIR_STYLES`; hair_variant: which of its growths.
+        parting: distance of the parting from the midline, > 0 on the person's left.
+        fringe: whether hair falls over the forehead.
+        beard_kind: none, stubble, moustache, goatee or full; beard: its density.
         brow_thickness, brow_arch: factors; brow_height: decimetres.
         pupil_radius: radians as seen from the centre of the eyeball.
         neckline: height of the collar.
@@ -82,9 +99,11 @@ class Identity:
     hair_thickness: float
     hairline_recession: float
     hairline_shift: float
-    fringe: float
+    hair_variant: int
+    parting: float
+    fringe: bool
+    beard_kind: str
     beard: float
-    moustache: bool
     brow_albedo: np.ndarray
     brow_thickness: float
     brow_opacity: float
@@ -96,6 +115,7 @@ class Identity:
     lip_colour: float
     lipstick: float
     lipstick_albedo: np.ndarray
+    rouge: float
     teeth_brightness: float
     clothes_albedo: np.ndarray
     neckline: float
@@ -126,6 +146,7 @@ def local_shape_pairs() -> tuple[tuple[str, str, str | None, str | None], ...]:
     return tuple(pairs)
 
 
+@cache
 def shape_spread(target: str) -> float:
     """Standard deviation of a local shape's weight."""
     if "trans-out" in target and "/l-" not in target:  # moves a single feature off the midline
@@ -150,15 +171,18 @@ def sample_shape(
             for axis, share in zip("abc", axis_mix, strict=True):
                 weights[f"axis:{axis}-{sex}-{years}"] = mix * share
     for positive, negative, positive_right, negative_right in local_shape_pairs():
-        value = float(np.clip(generator.normal(0, shape_spread(positive)), -1, 1))
+        value = min(max(generator.normal(0, shape_spread(positive)), -1.0), 1.0)
         weights[positive if value > 0 else negative] = abs(value)
         if positive_right is not None and negative_right is not None:
-            value = float(np.clip(value + generator.normal(0, 0.06), -1, 1))  # no face is symmetric
+            value = min(max(value + generator.normal(0, 0.06), -1.0), 1.0)  # no face is symmetric
             weights[positive_right if value > 0 else negative_right] = abs(value)
     outline = HEAD_OUTLINES[generator.integers(len(HEAD_OUTLINES))]
     weights[f"loc:head/head-{outline}"] = generator.uniform(0, 0.7)
     if age > 0.5:
         weights["loc:head/head-age-incr"] = 0.5 * (age - 0.5)
+    # The template stares: a resting upper lid lies on the iris.
+    lid = generator.uniform(*RESTING_LIDS)
+    weights |= {"au:eyeBlinkLeft": lid, "au:eyeBlinkRight": lid}
     return {name: float(value) for name, value in weights.items() if value > 1e-3}
 
 
@@ -190,16 +214,13 @@ def sample_identity(generator: np.random.Generator) -> Identity:
         hair = HAIR_ALBEDOS[rng.integers(coloured if light else NUM_DARK)]
     hair = np.clip(hair * (1 + rng.normal(0, 0.12)), 0.01, 0.9)
     brow = hair * (rng.uniform(0.25, 0.6) if grey else rng.uniform(0.5, 0.95))
-    styles = HAIR_STYLES_MALE if male else HAIR_STYLES_FEMALE
-    style = str(rng.choice(list(styles), p=list(styles.values())))
-    thickness = {
-        "bald": 0.0,
-        "buzz": 0.012,
-        "short": rng.uniform(0.05, 0.11),
-        "volume": rng.uniform(0.13, 0.28),
-        "long": rng.uniform(0.06, 0.12),
-    }[style]
-    has_fringe = rng.random() < 0.3 and masculinity < 0.6 and thickness > 0.05
+    shares = np.array([men if male else women for men, women in STYLE_SHARES.values()])
+    style = str(rng.choice(list(STYLE_SHARES), p=shares / shares.sum()))
+    parting = rng.choice([-0.3, 0.0, 0.3]) if style in MAYBE_MIDDLE else rng.choice([-0.3, 0.3])
+    beard = str(rng.choice(list(BEARDS), p=list(BEARDS.values())))
+    recession = rng.uniform(0, 0.08) + male * max(0.0, age - 0.3) * rng.uniform(0, 0.5)
+    if style == "receding":
+        recession = rng.uniform(0.25, 0.5)
     feminine = masculinity < 0.45
     return Identity(
         shape=shape,
@@ -211,16 +232,18 @@ def sample_identity(generator: np.random.Generator) -> Identity:
         mottling=rng.uniform(0.04, 0.1) + 0.06 * age,
         blush=rng.uniform(0.1, 0.6),
         freckles=(shade < 0.55 and rng.random() < 0.2) * rng.uniform(0.3, 1),
-        dark_under_eyes=rng.uniform(0.05, 0.35) + 0.15 * age,
+        dark_under_eyes=rng.uniform(0.05, 0.35) + 0.3 * age,
         wrinkle_depth=0.45 + 0.9 * age,
         hair_style=style,
         hair_albedo=hair.astype(np.float32),
-        hair_thickness=thickness,
-        hairline_recession=rng.uniform(0, 0.08) + male * max(0.0, age - 0.3) * rng.uniform(0, 0.5),
+        hair_thickness=rng.uniform(*HAIR_STYLES[style].thickness),
+        hairline_recession=recession,
         hairline_shift=rng.normal(0, 0.02),
-        fringe=has_fringe * rng.uniform(0.1, 0.32),
-        beard=(masculinity > 0.55) * rng.choice([0, 0.25, 0.6, 0.9], p=[0.4, 0.3, 0.15, 0.15]),
-        moustache=bool(rng.random() < 0.6),
+        hair_variant=int(rng.integers(VARIANTS)),
+        parting=float(parting),
+        fringe=bool(rng.random() < 0.4 and style in MAYBE_FRINGE),
+        beard_kind=beard if masculinity > 0.55 else "none",
+        beard=rng.uniform(0.5, 1.0),
         brow_albedo=np.clip(brow, 0.01, 0.5).astype(np.float32),
         brow_thickness=rng.uniform(0.6, 1.25) * (1 + 0.25 * masculinity),
         brow_opacity=rng.uniform(0.6, 0.95),
@@ -232,8 +255,9 @@ def sample_identity(generator: np.random.Generator) -> Identity:
         pupil_radius=rng.uniform(0.17, 0.27),
         eye_shadow=(feminine and rng.random() < 0.3) * rng.uniform(0.2, 0.6),
         lip_colour=rng.uniform(0.35, 1.0),
-        lipstick=(feminine and rng.random() < 0.35) * rng.uniform(0.3, 0.8),
-        lipstick_albedo=rng.uniform([0.3, 0.03, 0.05], [0.55, 0.12, 0.15]).astype(np.float32),
+        lipstick=(feminine and rng.random() < 0.4) * rng.uniform(0.3, 0.85),
+        lipstick_albedo=LIPSTICK_ALBEDOS[rng.integers(len(LIPSTICK_ALBEDOS))],
+        rouge=(feminine and rng.random() < 0.3) * rng.uniform(0.2, 0.6),
         teeth_brightness=rng.uniform(0.7, 0.95),
         clothes_albedo=(rng.uniform(0.02, 0.7, 3) * rng.uniform(0.3, 1)).astype(np.float32),
         neckline=rng.uniform(5.55, 5.95),

@@ -1,20 +1,31 @@
 """How much light reaches a point: ambient light per vertex, a shadow map for the main light."""
 
+import math
+
 import numpy as np
 
-from face2exp_lib.faces.assets import Material
-from face2exp_lib.faces.geometry import dot, transform
+from face2exp_lib.faces.assets import Material, by_material
+from face2exp_lib.faces.compiled import compile_loop
+from face2exp_lib.faces.geometry import transform
 from face2exp_lib.faces.posing import PosedHead
 from face2exp_lib.faces.raster import rasterise
 from face2exp_lib.faces.scene import Scene
 
 # A sphere that holds the head, in camera space (decimetres).
-BOUND_CENTRE, BOUND_RADIUS = np.array([0, -0.2, -0.6], np.float32), 2.3
+BOUND_CENTRE, BOUND_RADIUS = (0.0, -0.2, -0.6), 2.3
 AMBIENT_DIRECTIONS, AMBIENT_MAP = 16, 64
+AMBIENT_BIAS, AMBIENT_SOFTNESS = 0.05, 0.06  # decimetres of depth
 BEHIND_Z = -0.75  # directions from behind light nothing that is seen
 SHADOW_MAP = 320
-SHADOW_TAPS = np.random.default_rng(11).normal(0, 2.2, (8, 2))  # texels; a soft shadow's edge
+SHADOW_BIAS, SHADOW_SOFTNESS = 0.035, 0.05  # decimetres of depth
+# Texels; the mean over these places softens a shadow's edge.
+SHADOW_TAPS = np.random.default_rng(11).normal(0, 2.2, (8, 2)).astype(np.float32)
 FILL_STRENGTH, FILL_SHARPNESS = 2.2, 4
+
+SHADES_SKY = by_material(
+    dict.fromkeys((Material.BODY, Material.HAIR, Material.HAND, Material.HAT), True), False
+)
+SHADES_KEY = by_material(dict.fromkeys((Material.LASH, Material.EYE, Material.LENS), False), True)
 
 
 def sphere_directions(count: int) -> np.ndarray:
@@ -27,63 +38,101 @@ def sphere_directions(count: int) -> np.ndarray:
     ).astype(np.float32)
 
 
+@compile_loop
+def _see(vertices, centre, across, down, direction, scale, middle, seen):  # type: ignore[no-untyped-def]
+    for i in range(vertices.shape[0]):
+        x = vertices[i, 0] - centre[0]
+        y = vertices[i, 1] - centre[1]
+        z = vertices[i, 2] - centre[2]
+        seen[i, 0] = (x * across[0] + y * across[1] + z * across[2]) * scale + middle
+        seen[i, 1] = (x * down[0] + y * down[1] + z * down[2]) * scale + middle
+        seen[i, 2] = x * direction[0] + y * direction[1] + z * direction[2]
+
+
 def depth_map(
     vertices: np.ndarray, triangles: np.ndarray, direction: np.ndarray, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The head as a far light sees it: (V, 3) map coordinates and depth, (width, width) nearest."""
-    up = np.array([0, 1, 0] if abs(direction[1]) < 0.9 else [1, 0, 0], np.float32)
-    across = np.cross(up, direction)
-    across /= np.linalg.norm(across)
-    axes = np.stack([across, np.cross(direction, across), direction]).astype(np.float32)
-    seen = transform(vertices - BOUND_CENTRE, axes)
+    x, y, z = (float(value) for value in direction)
+    if abs(y) < 0.9:  # the light's view has its upright along y, else along x
+        length = math.hypot(x, z)
+        across = (z / length, 0.0, -x / length)
+        down = (x * y / length, -length, y * z / length)
+    else:
+        length = math.hypot(y, z)
+        across = (0.0, -z / length, y / length)
+        down = (-length, x * y / length, x * z / length)
+    seen = np.empty((len(vertices), 3), np.float32)
     scale = width / (2 * BOUND_RADIUS)
-    seen[:, 0] = seen[:, 0] * scale + width / 2
-    seen[:, 1] = width / 2 - seen[:, 1] * scale
+    _see(vertices, BOUND_CENTRE, across, down, (x, y, z), scale, width / 2, seen)
     both_sided = np.zeros(len(triangles), np.bool_)
     return seen, rasterise(seen, triangles, both_sided, width, width).depth
 
 
-def lit_part(
-    seen: np.ndarray, nearest: np.ndarray, shift: np.ndarray | float, bias: float, softness: float
-) -> np.ndarray:
-    """(n,) 1 where nothing lies before a point on its way to the light, 0 in full shadow."""
+@compile_loop
+def _receive(seen, nearest, normals, direction, light, irradiance, received, facing):  # type: ignore[no-untyped-def]
+    """Add the light from one direction to what each vertex has received so far."""
     last = nearest.shape[0] - 1
-    column, row = np.clip((seen[:, :2] + shift).astype(int), 0, last).T
-    return np.clip(1 - (nearest[row, column] - seen[:, 2] - bias) / softness, 0, 1)
+    for i in range(seen.shape[0]):
+        lean = (
+            normals[i, 0] * direction[0]
+            + normals[i, 1] * direction[1]
+            + normals[i, 2] * direction[2]
+        )
+        if lean <= 0:
+            continue
+        column = min(max(int(seen[i, 0]), 0), last)
+        row = min(max(int(seen[i, 1]), 0), last)
+        behind = nearest[row, column] - seen[i, 2] - AMBIENT_BIAS
+        part = lean * min(max(1 - behind / AMBIENT_SOFTNESS, 0.0), 1.0)
+        for channel in range(3):
+            irradiance[i, channel] += part * light[channel]
+        received[i] += part
+        facing[i] += lean
 
 
 def ambient_light(head: PosedHead, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     """Irradiance (V, 3) of sky, ground and fill light, and openness (V,): 0 in folds, 1 free."""
-    solid = (head.material == Material.BODY) | (head.material == Material.HAIR)
-    casters = head.triangles[solid]
+    casters = head.triangles[SHADES_SKY[head.material]]
     cos, sin = np.cos(scene.turn), np.sin(scene.turn)
     spin = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]], np.float32)
     irradiance = np.zeros((len(head.vertices), 3), np.float32)
-    open_part = np.zeros(len(head.vertices), np.float32)
-    whole = np.full(len(head.vertices), 1e-6, np.float32)
+    received = np.zeros(len(head.vertices), np.float32)
+    facing = np.full(len(head.vertices), 1e-6, np.float32)
     for direction in transform(sphere_directions(AMBIENT_DIRECTIONS), spin):
         if direction[2] < BEHIND_Z:
             continue
         seen, nearest = depth_map(head.vertices, casters, direction, AMBIENT_MAP)
-        facing = np.clip(dot(head.normals, direction), 0, None)
-        received = facing * lit_part(seen, nearest, 0.0, bias=0.05, softness=0.06)
         upward = direction[1] * 0.5 + 0.5
         towards_fill = max(0.0, float((direction * scene.fill_direction).sum()))
         light = scene.ground * (1 - upward) + scene.sky * upward
         light = light + scene.fill * (FILL_STRENGTH * towards_fill**FILL_SHARPNESS)
-        irradiance += received[:, None] * light.astype(np.float32) * (4 / AMBIENT_DIRECTIONS)
-        open_part += received
-        whole += facing
-    return irradiance, np.clip(open_part / whole, 0, 1)
+        light = (light * (4 / AMBIENT_DIRECTIONS)).astype(np.float32)
+        _receive(seen, nearest, head.normals, direction, light, irradiance, received, facing)
+    return irradiance, np.clip(received / facing, 0, 1)
 
 
 def key_shadow(head: PosedHead, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     """The main light's view: (V, 3) map coordinates and the depth map that casts the shadow."""
-    casters = head.triangles[(head.material != Material.LASH) & (head.material != Material.EYE)]
+    casters = head.triangles[SHADES_KEY[head.material]]
     return depth_map(head.vertices, casters, scene.key_direction, SHADOW_MAP)
+
+
+@compile_loop
+def _visibility(seen, nearest, taps, part):  # type: ignore[no-untyped-def]
+    last = nearest.shape[0] - 1
+    for i in range(seen.shape[0]):
+        total = 0.0
+        for k in range(taps.shape[0]):
+            column = min(max(int(seen[i, 0] + taps[k, 0]), 0), last)
+            row = min(max(int(seen[i, 1] + taps[k, 1]), 0), last)
+            behind = nearest[row, column] - seen[i, 2] - SHADOW_BIAS
+            total += min(max(1 - behind / SHADOW_SOFTNESS, 0.0), 1.0)
+        part[i] = total / taps.shape[0]
 
 
 def key_visibility(seen: np.ndarray, nearest: np.ndarray) -> np.ndarray:
     """(n,) part of the main light that reaches points, given their coordinates in its map."""
-    lit = [lit_part(seen, nearest, tap, bias=0.035, softness=0.05) for tap in SHADOW_TAPS]
-    return np.stack(lit).mean(0, dtype=np.float32)
+    part = np.empty(len(seen), np.float32)
+    _visibility(seen, nearest, SHADOW_TAPS, part)
+    return part

@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from face2exp_lib.faces.compiled import HAVE_NUMBA, compile_loop
+from face2exp_lib.faces.compiled import compile_loop
 
 LATTICE_SIZE = 64  # a power of two, so that wrapping around is one bit mask
 LATTICE_SEED = 7
@@ -18,35 +18,26 @@ def lattice() -> np.ndarray:
 
 
 @compile_loop
-def _interpolate_loop(values, points, out):  # type: ignore[no-untyped-def]
-    mask = values.shape[0] - 1
-    for i in range(points.shape[0]):
-        floor_x, floor_y, floor_z = (
-            np.floor(points[i, 0]),
-            np.floor(points[i, 1]),
-            np.floor(points[i, 2]),
-        )
-        a, b, c = points[i, 0] - floor_x, points[i, 1] - floor_y, points[i, 2] - floor_z
-        x0, y0, z0 = int(floor_x) & mask, int(floor_y) & mask, int(floor_z) & mask
-        x1, y1, z1 = (x0 + 1) & mask, (y0 + 1) & mask, (z0 + 1) & mask
-        near = (values[x0, y0, z0] * (1 - a) + values[x1, y0, z0] * a) * (1 - b)
-        near += (values[x0, y1, z0] * (1 - a) + values[x1, y1, z0] * a) * b
-        far = (values[x0, y0, z1] * (1 - a) + values[x1, y0, z1] * a) * (1 - b)
-        far += (values[x0, y1, z1] * (1 - a) + values[x1, y1, z1] * a) * b
-        out[i] = near * (1 - c) + far * c
-
-
-def _interpolate_array(values: np.ndarray, points: np.ndarray) -> np.ndarray:
-    mask = values.shape[0] - 1
-    floor = np.floor(points)
-    a, b, c = (points - floor).T
-    x0, y0, z0 = (floor.astype(np.int64) & mask).T
-    x1, y1, z1 = (x0 + 1) & mask, (y0 + 1) & mask, (z0 + 1) & mask
-    near = (values[x0, y0, z0] * (1 - a) + values[x1, y0, z0] * a) * (1 - b)
-    near += (values[x0, y1, z0] * (1 - a) + values[x1, y1, z0] * a) * b
-    far = (values[x0, y0, z1] * (1 - a) + values[x1, y0, z1] * a) * (1 - b)
-    far += (values[x0, y1, z1] * (1 - a) + values[x1, y1, z1] * a) * b
-    return near * (1 - c) + far * c
+def _interpolate(values, x, y, z, scale, offset, out):  # type: ignore[no-untyped-def]
+    mask = np.uint32(LATTICE_SIZE - 1)
+    one = np.uint32(1)
+    for i in range(x.shape[0]):
+        place_x = x[i] * scale[0] + offset[0]
+        place_y = y[i] * scale[1] + offset[1]
+        place_z = z[i] * scale[2] + offset[2]
+        floor_x, floor_y, floor_z = np.floor(place_x), np.floor(place_y), np.floor(place_z)
+        a, b, c = place_x - floor_x, place_y - floor_y, place_z - floor_z
+        x0 = np.uint32(np.int32(floor_x)) & mask
+        y0 = np.uint32(np.int32(floor_y)) & mask
+        z0 = np.uint32(np.int32(floor_z)) & mask
+        x1, y1, z1 = (x0 + one) & mask, (y0 + one) & mask, (z0 + one) & mask
+        near = values[x0, y0, z0] + (values[x1, y0, z0] - values[x0, y0, z0]) * a
+        near_up = values[x0, y1, z0] + (values[x1, y1, z0] - values[x0, y1, z0]) * a
+        far = values[x0, y0, z1] + (values[x1, y0, z1] - values[x0, y0, z1]) * a
+        far_up = values[x0, y1, z1] + (values[x1, y1, z1] - values[x0, y1, z1]) * a
+        near += (near_up - near) * b
+        far += (far_up - far) * b
+        out[i] = near + (far - near) * c
 
 
 def noise(
@@ -67,13 +58,9 @@ def noise(
     Returns:
         (n,) float32 with mean about 0 and standard deviation about 0.5.
     """
-    if stretch is not None:
-        points = points * np.array(stretch, np.float32)
-    cells = np.ascontiguousarray(
-        points * np.float32(frequency) + np.asarray(offset, np.float32), np.float32
-    )
-    if not HAVE_NUMBA:
-        return _interpolate_array(lattice(), cells).astype(np.float32)
-    out = np.empty(len(cells), np.float32)
-    _interpolate_loop(lattice(), cells, out)
+    x, y, z = (np.ascontiguousarray(axis, np.float32) for axis in points.T)
+    scale = np.array(stretch or (1, 1, 1), np.float32) * np.float32(frequency)
+    shift = np.array(np.broadcast_to(offset, 3), np.float32)
+    out = np.empty(len(x), np.float32)
+    _interpolate(lattice(), x, y, z, scale, shift, out)
     return out

@@ -1,72 +1,99 @@
-"""Write sets of rendered faces as `NAME.zip` + `NAME.csv`: `python -m face2exp_lib.faces.pack`.
+"""Sets of rendered faces on disk, of any size: `face2exp data render`.
 
-A set is rendered in chunks that are kept beside it until it is whole, so an interrupted run goes on
+A part is drawn in chunks that are kept beside it until it is whole, so an interrupted run goes on
 where it stopped, and what it writes is the same, byte for byte, whatever the number of workers.
+No more than a few chunks lie in memory at a time.
 """
 
-import argparse
 import csv
-import hashlib
 import io
 import json
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
+from filelock import FileLock, Timeout
 from PIL import Image
 from tqdm import tqdm
 
-from face2exp_lib.faces.default_pack import DEFAULT_PARTS, UNLABELLED
+from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.faces.layouts import LAYOUTS, UNKNOWN, ZIP_TIME, Sample
+from face2exp_lib.faces.parts import Part, Row, parse_parts, read_spec_file
 from face2exp_lib.faces.render import render_face
-from face2exp_lib.faces.spec import FaceSpec, SpecError, make_spec
-from face2exp_lib.storage import write_bytes, write_text
+from face2exp_lib.faces.workers import run_all
+from face2exp_lib.storage import sync, write_bytes
 
-RENDERER = 1  # raise when the same spec draws other pixels: packs made before are then redone
-CHUNK_IMAGES = 100
+# A chunk takes seconds, so that little is lost when the process is killed.
+CHUNK_IMAGES, CHUNK_PIXELS = 50, 50 * 96 * 96
 WEBP_QUALITY, WEBP_EFFORT = 88, 6
-ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # a fixed one, so that the same images give the same file
-PUBLIC_COLUMNS = ("image", "identity")  # all that is told about an unlabelled face
 
 
 @dataclass(frozen=True)
-class Part:
-    """One set of a pack.
+class Chunk:
+    """Images `start` to `stop - 1` of a part, and the file that keeps them until it is whole."""
 
-    Attributes:
-        name: of its files.
-        spec: what it shows.
-        labelled: if not, NAME.csv tells image and identity only, and the truth lies in
-            NAME_truth.csv.
+    part: Part
+    start: int
+    stop: int
+    path: Path
+
+
+def render_pack(path: Path, out: Path, layout: str = "zip", workers: int = 1) -> list[Part]:
+    """Render what a spec file lists into `out`, and put a copy of the file there.
+
+    Args:
+        path: of YAML, see `parse_parts`.
+        out: folder; what it holds of an interrupted run is taken up, what is whole is left.
+        layout: key of `LAYOUTS`.
+        workers: processes that draw.
+
+    Raises:
+        SpecError: if the file or one of its specs is wrong.
+        Face2ExpError: see `write_pack`.
     """
+    content = read_spec_file(path)
+    parts = parse_parts(content, path)
+    write_pack(parts, out, layout, workers)
+    copy = out / f"{path.stem}.yaml"
+    if not copy.exists() or copy.read_bytes() != content:
+        write_bytes(copy, content)
+    return parts
 
-    name: str
-    spec: FaceSpec
-    labelled: bool
 
-    @property
-    def digest(self) -> str:
-        """Names the content: the spec, the labelling and the renderer."""
-        content = [RENDERER, self.labelled, asdict(self.spec)]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def write_pack(parts: list[Part], out: Path, layout: str = "zip", workers: int = 1) -> None:
+    """Draw every part that is not yet whole and put it into `out`.
 
-    def is_whole(self, out: Path) -> bool:
-        """Whether the files in `out` hold exactly this part. The table is written last."""
-        try:
-            with zipfile.ZipFile(out / f"{self.name}.zip") as archive:
-                made_of = archive.comment.decode()
-        except (OSError, zipfile.BadZipFile):
-            return False
-        return made_of == self.digest and (out / f"{self.name}.csv").exists()
+    Raises:
+        Face2ExpError: if `out` cannot be written or is full, holds files that are not from here, or
+            another process is writing it; if a worker dies. What is drawn so far is kept.
+    """
+    with _locked(out):
+        for part in parts:
+            _check_target(part, out, layout)
+        unfinished = []
+        for part in parts:
+            if is_whole(part, out, layout):
+                _clear(part, out)
+            else:
+                unfinished.append(part)
+        if unfinished:
+            whole = sum(part.spec.count for part in parts if part not in unfinished)
+            _draw(unfinished, out, layout, workers, whole)
+
+
+def is_whole(part: Part, out: Path, layout: str = "zip") -> bool:
+    """Whether the files in `out` hold exactly this part."""
+    tables = all((out / table).exists() for table in part.tables)
+    return tables and LAYOUTS[layout].found(part.name, out) == part.digest
 
 
 def image_name(index: int) -> str:
-    """File name of an image in its zip."""
+    """File name of an image."""
     return f"{index:06d}.webp"
 
 
@@ -77,129 +104,182 @@ def encode_webp(image: np.ndarray) -> bytes:
     return stored.getvalue()
 
 
-def make_zip(files: Iterable[tuple[str, bytes]], comment: str = "") -> bytes:
-    """An uncompressed zip that depends on nothing but its files."""
+def render_chunk(chunk: Chunk) -> None:
+    """Draw one chunk into its file.
+
+    Raises:
+        Face2ExpError: if the file cannot be written.
+    """
     stored = io.BytesIO()
+    rows = []
     with zipfile.ZipFile(stored, "w", zipfile.ZIP_STORED) as archive:
-        archive.comment = comment.encode()
-        for name, content in files:
-            archive.writestr(zipfile.ZipInfo(name, ZIP_TIME), content)
-    return stored.getvalue()
+        for index in range(chunk.start, chunk.stop):
+            image, record = render_face(chunk.part.spec, index)
+            archive.writestr(zipfile.ZipInfo(image_name(index), ZIP_TIME), encode_webp(image))
+            rows.append({"image": image_name(index), **record.row()})
+        archive.writestr(zipfile.ZipInfo("rows.json", ZIP_TIME), json.dumps(rows))
+    write_bytes(chunk.path, stored.getvalue())
 
 
-def make_table(rows: list[dict[str, str]], columns: Iterable[str]) -> str:
-    """CSV text of the named columns."""
-    stored = io.StringIO()
-    writer = csv.DictWriter(stored, list(columns), extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stored.getvalue()
+def _draw(parts: list[Part], out: Path, layout: str, workers: int, whole: int) -> None:
+    """Draw what is missing of parts, and finish each as soon as nothing is.
+
+    Args:
+        whole: images of other parts that are done: the progress bar counts them, too.
+    """
+    drawn = {part.name: {path.name for path in _staging(part, out).glob("*.zip")} for part in parts}
+
+    def undrawn(part: Part) -> Iterator[Chunk]:
+        return (c for c in _chunks(part, out) if c.path.name not in drawn[part.name])
+
+    missing = {part.name: sum(c.stop - c.start for c in undrawn(part)) for part in parts}
+    jobs = chain.from_iterable(map(undrawn, parts))
+    total = whole + sum(part.spec.count for part in parts)
+    with (
+        tqdm(total=total, initial=total - sum(missing.values()), unit="face") as bar,
+        closing(run_all(render_chunk, jobs, workers)) as done,
+    ):
+        for part in parts:
+            if not missing[part.name]:
+                _finish(part, out, layout)
+        for chunk in done:
+            bar.update(chunk.stop - chunk.start)
+            missing[chunk.part.name] -= chunk.stop - chunk.start
+            if not missing[chunk.part.name]:
+                bar.set_postfix_str(f"packing {chunk.part.name}")
+                _finish(chunk.part, out, layout)
+                bar.set_postfix_str("")
 
 
-def render_chunk(job: tuple[FaceSpec, int, Path]) -> None:
-    """Render one chunk into one file, unless it is there already."""
-    spec, chunk, path = job
-    if path.exists():
-        return
-    files, rows = [], []
-    for index in range(chunk * CHUNK_IMAGES, min((chunk + 1) * CHUNK_IMAGES, spec.count)):
-        image, record = render_face(spec, index)
-        files.append((image_name(index), encode_webp(image)))
-        rows.append({"image": image_name(index), **record.row()})
-    write_bytes(path, make_zip([*files, ("rows.json", json.dumps(rows).encode())]))
+def _staging(part: Part, out: Path) -> Path:
+    return out / f".{part.name}.{part.digest[:12]}"
 
 
-def write_part(part: Part, out: Path, workers: int = 1) -> None:
-    """Write `NAME.zip`, `NAME.csv` and, if unlabelled, `NAME_truth.csv` into `out`.
+def _chunks(part: Part, out: Path) -> Iterator[Chunk]:
+    staging, spec = _staging(part, out), part.spec
+    step = max(1, min(CHUNK_IMAGES, CHUNK_PIXELS // spec.size**2))
+    for start in range(0, spec.count, step):
+        stop = min(start + step, spec.count)
+        yield Chunk(part, start, stop, staging / f"{start:06d}-{stop:06d}.zip")
+
+
+@contextmanager
+def _opened(chunk: Chunk) -> Iterator[tuple[zipfile.ZipFile, list[Row]]]:
+    try:
+        with zipfile.ZipFile(chunk.path) as archive:
+            yield archive, json.loads(archive.read("rows.json"))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise Face2ExpError(f"{chunk.path}: damaged ({error}): delete it and run again") from error
+
+
+def _rows(part: Part, out: Path) -> Iterator[Row]:
+    for chunk in _chunks(part, out):
+        with _opened(chunk) as (_, rows):
+            yield from rows
+
+
+def _samples(part: Part, out: Path) -> Iterator[Sample]:
+    for chunk in _chunks(part, out):
+        with _opened(chunk) as (archive, rows):
+            for row in rows:
+                yield part.public(row), archive.read(row["image"])
+
+
+def _finish(part: Part, out: Path, layout: str) -> None:
+    """Make the part of its chunks where nobody looks, then put it in its place, the table last.
 
     Raises:
-        Face2ExpError: if `out` cannot be written or is full; what is done so far is kept.
+        Face2ExpError: if there is no room for it; the chunks are kept.
     """
-    if part.is_whole(out):
-        return
-    name, spec = part.name, part.spec
-    staging = out / f".{name}.{part.digest[:12]}"
-    num_chunks = -(-spec.count // CHUNK_IMAGES)
-    chunks = [staging / f"{chunk:06d}.zip" for chunk in range(num_chunks)]
-    jobs = [(spec, chunk, path) for chunk, path in enumerate(chunks)]
-    with tqdm(total=spec.count, desc=name, unit="face") as bar:
-        for _ in _run(jobs, workers):
-            bar.update(min(CHUNK_IMAGES, spec.count - bar.n))
-    files: list[tuple[str, bytes]] = []
-    rows: list[dict[str, str]] = []
-    for path in chunks:
-        with zipfile.ZipFile(path) as archive:
-            rows += json.loads(archive.read("rows.json"))
-            files += [(file, archive.read(file)) for file in archive.namelist()[:-1]]
-    (out / f"{name}.csv").unlink(missing_ok=True)  # an older part stops being whole here
-    write_bytes(out / f"{name}.zip", make_zip(files, part.digest))
-    if part.labelled:
-        write_text(out / f"{name}.csv", make_table(rows, rows[0]))
-    else:
-        write_text(out / f"{name}_truth.csv", make_table(rows, rows[0]))
-        write_text(out / f"{name}.csv", make_table(rows, PUBLIC_COLUMNS))
-    shutil.rmtree(staging)
+    form, made = LAYOUTS[layout], _staging(part, out) / "made"
+
+    def placed(row: Row) -> Row:
+        return {**row, "image": form.place(part.public(row))}
+
+    try:
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir()
+        form.write(part.name, part.digest, _samples(part, out), made)
+        truth, public = part.tables[0], part.tables[-1]
+        _write_table(made / truth, (placed(row) for row in _rows(part, out)))
+        if public != truth:
+            _write_table(made / public, (part.public(placed(row)) for row in _rows(part, out)))
+        for table in part.tables:
+            (out / table).unlink(missing_ok=True)  # an older part stops being whole here
+        form.move(part.name, made, out)
+        for table in part.tables:
+            (made / table).replace(out / table)
+    except OSError as error:
+        shutil.rmtree(made, ignore_errors=True)  # room for whoever needs it most
+        raise Face2ExpError(
+            f"{out}: cannot write {part.name} ({error.strerror}): free some space and run again; "
+            "what is drawn is kept"
+        ) from error
+    _clear(part, out)
 
 
-def _run(jobs: list[tuple[FaceSpec, int, Path]], workers: int) -> Iterator[None]:
-    if workers == 1:
-        yield from map(render_chunk, jobs)
-        return
-    # spawn, not fork: a forked child of a process with threads may hang
-    with get_context("spawn").Pool(workers) as pool:
-        yield from pool.imap_unordered(render_chunk, jobs)
+def _write_table(path: Path, rows: Iterable[Row]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        for number, row in enumerate(rows):
+            if number == 0:
+                writer.writerow(row)
+            writer.writerow(row.values())
+        sync(file)
 
 
-def write_pack(parts: list[Part], out: Path, workers: int = 1) -> None:
-    """Write every part that is not yet whole, then `spec.yaml`, which remakes them all."""
-    for part in parts:
-        write_part(part, out, workers)
-    content = {
-        "unlabelled": [part.name for part in parts if not part.labelled],
-        "parts": {part.name: json.loads(json.dumps(asdict(part.spec))) for part in parts},
-    }
-    write_text(out / "spec.yaml", yaml.safe_dump(content, sort_keys=False))
+def _clear(part: Part, out: Path) -> None:
+    """Delete what drawing the part has left beside it, also under specs it had before."""
+    for path in out.glob(f".{part.name}.*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
-def load_parts(path: Path | None) -> list[Part]:
-    """The parts that a file like `spec.yaml` lists; without a file, those of the default pack.
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise Face2ExpError(
+            f"{out}: another process is rendering into this folder: wait for it, or choose another"
+        ) from error
+    except OSError as error:
+        raise Face2ExpError(
+            f"{out}: cannot write here ({error.strerror}): choose a folder that can be written"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
-    Raises:
-        SpecError: if the file or one of its specs is wrong.
-    """
-    content: Any = {"unlabelled": UNLABELLED, "parts": DEFAULT_PARTS}
-    if path is not None:
+
+def _check_target(part: Part, out: Path, layout: str) -> None:
+    """Make sure that writing the part overwrites nothing but an earlier rendering of it."""
+    for kind, form in LAYOUTS.items():
+        found = form.found(part.name, out)
+        if found is not None and kind != layout:
+            raise Face2ExpError(
+                f"{out}: holds '{part.name}' as {kind}: choose another folder, or delete that"
+            )
+        if found == UNKNOWN:
+            raise Face2ExpError(
+                f"{out}: holds a '{part.name}' that was not rendered: choose another folder, or "
+                "move it away"
+            )
+    for table in part.tables:
         try:
-            content = yaml.safe_load(path.read_text())
-        except (OSError, yaml.YAMLError) as error:
-            raise SpecError(f"{path}: not readable as YAML: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("parts"), dict):
-        raise SpecError(f"{path}: needs a mapping 'parts' from part name to face spec")
-    unknown = sorted(set(content) - {"parts", "unlabelled"})
-    if unknown:
-        raise SpecError(f"{path}: unknown key '{unknown[0]}': use parts and unlabelled")
-    unlabelled = content.get("unlabelled") or []
-    for name in unlabelled:
-        if name not in content["parts"]:
-            raise SpecError(f"{path}: unlabelled: there is no part '{name}' among parts")
-    for name in content["parts"]:
-        if not isinstance(name, str) or not name.replace("_", "").replace("-", "").isalnum():
-            raise SpecError(f"{path}: part name '{name}' must be letters, digits, - and _")
-    return [
-        Part(name, make_spec(values), labelled=name not in unlabelled)
-        for name, values in content["parts"].items()
-    ]
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m face2exp_lib.faces.pack", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
-    parser.add_argument("--spec", type=Path, help="a file like spec.yaml (default: built in)")
-    parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
-    arguments = parser.parse_args()
-    write_pack(load_parts(arguments.spec), arguments.out, arguments.workers)
-
-
-if __name__ == "__main__":
-    main()
+            with (out / table).open("rb") as file:
+                ours = file.read(6) == b"image,"
+        except FileNotFoundError:
+            continue
+        except OSError:
+            ours = False
+        if not ours:
+            raise Face2ExpError(
+                f"{out / table}: is no table of rendered faces: choose another folder, or move it "
+                "away"
+            )

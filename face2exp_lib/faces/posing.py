@@ -5,11 +5,18 @@ from functools import lru_cache
 
 import numpy as np
 
-from face2exp_lib.faces.assets import Material, apply_targets
+from face2exp_lib.faces.assets import Material, apply_targets, load_assets
 from face2exp_lib.faces.geometry import rotation, smoothstep, transform, vertex_normals
-from face2exp_lib.faces.hair import height_above_hairline, scalp_coverage, style_hair
+from face2exp_lib.faces.hair import (
+    fit_locks,
+    height_above_hairline,
+    scalp_coverage,
+    style_hair,
+)
+from face2exp_lib.faces.hair_styles import Locks
 from face2exp_lib.faces.head import load_head
 from face2exp_lib.faces.identity import Identity, sample_identity
+from face2exp_lib.faces.prop import Wearable
 from face2exp_lib.faces.scene import Scene
 from face2exp_lib.seeding import numpy_generator
 
@@ -19,10 +26,11 @@ FACE_CENTRE_Y = 0.505  # of the picture's height
 
 @dataclass(frozen=True)
 class Person:
-    """An identity with the vertices of its resting face, (V, 3) decimetres."""
+    """An identity with the vertices of its resting face, (V, 3) decimetres, and locks of hair."""
 
     identity: Identity
     rest: np.ndarray
+    locks: Locks | None
 
 
 @lru_cache(maxsize=64)
@@ -30,9 +38,10 @@ def load_person(seed: int, number: int) -> Person:
     """Person `number` of a seed; the last few are kept, since sets show each one many times."""
     head = load_head()
     identity = sample_identity(numpy_generator(seed, "faces/identity", number))
-    rest = head.vertices[: head.num_unique].copy()
+    rest = load_assets().vertices.copy()
     apply_targets(rest, identity.shape)
-    return Person(identity, rest[head.source])
+    rest = rest[: len(head.vertices)]
+    return Person(identity, rest, fit_locks(head, identity, rest))
 
 
 @dataclass(frozen=True)
@@ -41,8 +50,10 @@ class PosedHead:
 
     Attributes:
         vertices, normals: (V, 3).
-        template: (V, 3) each vertex's place on the template: its name, whatever the face does.
+        template: (V, 3) each vertex's place on the template: its name, whatever the face does; of
+            a lock of hair, its place in the hair (`Locks.grain`).
         triangles, triangle_uv, material: the T triangles that are drawn.
+        lenses: (L, 3) int32 triangles of glass, drawn over the others.
         projected: (V, 3) column and row in pixels, depth that grows towards the camera.
         turn: (3, 3) rotation of the head, template to camera.
         hair_height: (V,) decimetres above the hair line.
@@ -54,13 +65,19 @@ class PosedHead:
     triangles: np.ndarray
     triangle_uv: np.ndarray
     material: np.ndarray
+    lenses: np.ndarray
     projected: np.ndarray
     turn: np.ndarray
     hair_height: np.ndarray
 
 
 def pose_head(
-    person: Person, weights: dict[str, float], scene: Scene, width: int, crop: float = 1.0
+    person: Person,
+    weights: dict[str, float],
+    scene: Scene,
+    width: int,
+    crop: float = 1.0,
+    occluder: Wearable | None = None,
 ) -> PosedHead:
     """Shape, move, turn and project a head.
 
@@ -70,30 +87,53 @@ def pose_head(
         scene: pose and camera.
         width: of the square picture, pixels.
         crop: factor on the face's size in the picture.
+        occluder: what covers part of the face.
     """
     head, identity = load_head(), person.identity
     template = head.vertices
-    moved = person.rest[: head.num_unique].copy()
-    apply_targets(moved, {f"au:{name}": weight for name, weight in weights.items()})
+    vertices = person.rest.copy()
+    apply_targets(vertices, {f"au:{name}": weight for name, weight in weights.items()})
     hair_height = height_above_hairline(template, identity)
     coverage = scalp_coverage(head, hair_height)
-    # Copies of strips keep to the resting face, as all hair does.
-    vertices = np.concatenate([moved, person.rest[head.num_unique :]])
     vertices = style_hair(head, identity, vertices, coverage)
 
     # The neck bends: the head turns in full, the shoulders less than half as far.
     turn = rotation(scene.yaw, -scene.pitch, scene.roll)
     shoulders = rotation(scene.yaw * 0.45, 0, scene.roll * 0.2)
     bend = smoothstep(template[:, 1] - 0.25 * (template[:, 2] - 0.4), 5.75, 6.35)
-    bend[head.is_hair] = smoothstep(template[head.is_hair, 1], 5.6, 6.6)
+    triangles, triangle_uv, material = head.triangles, head.triangle_uv, head.material
+    if person.locks is not None:
+        locks = person.locks
+        triangles = np.concatenate([triangles, locks.triangles + np.int32(len(vertices))])
+        triangle_uv = np.concatenate([triangle_uv, locks.uv])
+        material = np.concatenate([material, np.full(len(locks.triangles), Material.HAIR)])
+        vertices = np.concatenate([vertices, locks.vertices])
+        template = np.concatenate([template, locks.grain])
+        hair_height = np.concatenate([hair_height, np.ones(len(locks.grain))])
+        bend = np.concatenate([bend, locks.bend])
+    lenses = np.empty((0, 3), np.int32)
+    if occluder is not None:
+        vertices, prop = occluder.put_on(head, identity, person.rest, vertices)
+        first = np.int32(len(vertices))
+        triangles = np.concatenate([triangles, prop.triangles + first])
+        triangle_uv = np.concatenate([triangle_uv, prop.triangle_uv])
+        material = np.concatenate([material, prop.material])
+        lenses = prop.lenses + first
+        vertices = np.concatenate([vertices, prop.vertices])
+        template = np.concatenate([template, prop.template])
+        hair_height = np.concatenate([hair_height, np.full(len(prop.vertices), -1)])
+        bend = np.concatenate([bend, np.ones(len(prop.vertices))])
     bend = bend[:, None].astype(np.float32)
-    around_pivot = head.is_body & (np.abs(template[:, 1] - 6.3) < 0.3)
+    around_pivot = head.is_body & (np.abs(head.vertices[:, 1] - 6.3) < 0.3)
     pivot = person.rest[around_pivot].mean(0)
     offset = vertices - pivot
     vertices = transform(offset, turn) * bend + transform(offset, shoulders) * (1 - bend)
 
     in_face = (
-        head.is_body & (template[:, 2] > 0.9) & (template[:, 1] > 6.15) & (template[:, 1] < 8.0)
+        head.is_body
+        & (head.vertices[:, 2] > 0.9)
+        & (head.vertices[:, 1] > 6.15)
+        & (head.vertices[:, 1] < 8.0)
     )
     resting_face = person.rest[in_face]
     turned_face = transform(resting_face - pivot, turn)
@@ -112,17 +152,15 @@ def pose_head(
         ],
         1,
     ).astype(np.float32)
-    drawn = head.material != Material.HAIR
-    if identity.hair_style == "long":
-        drawn = drawn | head.is_strip
-    triangles = head.triangles[drawn]
+    projected[: len(head.setback), 2] -= head.setback * projected[: len(head.setback), 2] ** 2
     return PosedHead(
         vertices=vertices,
-        normals=vertex_normals(vertices, triangles),
+        normals=vertex_normals(vertices, np.concatenate([triangles, lenses])),
         template=template,
         triangles=triangles,
-        triangle_uv=head.triangle_uv[drawn],
-        material=head.material[drawn],
+        triangle_uv=triangle_uv,
+        material=material,
+        lenses=lenses,
         projected=projected,
         turn=turn,
         hair_height=hair_height.astype(np.float32),

@@ -33,6 +33,8 @@ class FaceRecord:
         light: direction of the main light, degrees: (to the right of the picture, upward).
         skin_shade: 0 the lightest, 1 the darkest.
         action_weights: ARKit unit -> weight; units at rest are left out.
+        occluder: what covers part of the face, a key of `occluders.OCCLUDERS`, or "".
+            Landmarks are the true points, also where they are covered.
     """
 
     expression: str
@@ -47,6 +49,7 @@ class FaceRecord:
     light: tuple[float, float]
     skin_shade: float
     action_weights: dict[str, float]
+    occluder: str
 
     def row(self) -> dict[str, str]:
         """The record as the cells of a CSV row; action weights are hundredths, all 52 in order."""
@@ -64,6 +67,7 @@ class FaceRecord:
             "light_azimuth": f"{self.light[0]:.0f}",
             "light_elevation": f"{self.light[1]:.0f}",
             "skin_shade": f"{self.skin_shade:.2f}",
+            "occluder": self.occluder,
             "true_expression": self.true_expression,
             "mixture": " ".join(f"{name}:{share:.2f}" for name, share in self.mixture.items()),
             "action_weights": " ".join(

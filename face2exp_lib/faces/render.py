@@ -6,23 +6,32 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from face2exp_lib.faces.assets import Material
+from face2exp_lib.faces.backdrop import draw_backdrop
+from face2exp_lib.faces.compiled import compile_loop
 from face2exp_lib.faces.expressions import COMPOUND_STRENGTHS, sample_action_weights
 from face2exp_lib.faces.geometry import dot
+from face2exp_lib.faces.glasses import Glasses
+from face2exp_lib.faces.head import EYE_CENTRES
 from face2exp_lib.faces.identity import Identity
+from face2exp_lib.faces.lenses import draw_lenses
+from face2exp_lib.faces.occluders import Occluder, sample_occluder
 from face2exp_lib.faces.posing import Person, landmarks_in_picture, load_person, pose_head
 from face2exp_lib.faces.raster import Fragments, rasterise
 from face2exp_lib.faces.record import FaceRecord
-from face2exp_lib.faces.scene import Scene, draw_backdrop, sample_scene
+from face2exp_lib.faces.scene import Scene, sample_scene
 from face2exp_lib.faces.shading import shade, wrinkle
 from face2exp_lib.faces.skin import paint_surface
 from face2exp_lib.faces.spec import FaceSpec, SpecError
-from face2exp_lib.faces.surface import Surface, surface_at
+from face2exp_lib.faces.surface import TWO_SIDED, Surface, surface_at
+from face2exp_lib.faces.wrinkles import groove_map
 
 SUPERSAMPLING = 2  # each pixel is the mean of 2 x 2
+PIXELS_AT_ONCE = 1 << 17  # are painted and lit: bounds the memory that large pictures take
 LUMINANCE = (0.30, 0.59, 0.11)
 TARGET_LUMINANCE, EXPOSURE_POWER = 0.30, 0.55  # cameras brighten dark faces, but not in full
 LASH_OPACITY_MALE, LASH_OPACITY_FEMALE = 0.42, 0.72
-LASH_SEARCH = (1, -1, 2, -2, 3, -3, 4, -4, 6, -6)  # rows
+LOWER_LASH_PART = 0.45  # of that opacity: lower lashes are fewer and finer
+LASH_SEARCH = np.array([1, -1, 2, -2, 3, -3, 4, -4, 6, -6])  # rows
 
 
 def render_face(spec: FaceSpec, index: int) -> tuple[np.ndarray, FaceRecord]:
@@ -45,7 +54,8 @@ def render_face(spec: FaceSpec, index: int) -> tuple[np.ndarray, FaceRecord]:
     weights = sample_action_weights(mixture, intensity, spec.idle, what)
     scene = sample_scene(spec.generator("scene", index), spec.pose, spec.light)
     person = load_person(spec.seed, number)
-    image, landmarks = render_head(person, weights, scene, spec.size)
+    occluder = sample_occluder(spec.generator("occluder", index), spec.occlusion)
+    image, landmarks = render_head(person, weights, scene, spec.size, occluder=occluder)
 
     label = spec.generator("label", index)
     expression = parts[0]
@@ -71,11 +81,17 @@ def render_face(spec: FaceSpec, index: int) -> tuple[np.ndarray, FaceRecord]:
         ),
         skin_shade=person.identity.skin_shade,
         action_weights=weights,
+        occluder="" if occluder is None else occluder.kind,
     )
 
 
 def render_head(
-    person: Person, weights: dict[str, float], scene: Scene, size: int, crop: float = 1.0
+    person: Person,
+    weights: dict[str, float],
+    scene: Scene,
+    size: int,
+    crop: float = 1.0,
+    occluder: Occluder | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw a person whose face does `weights` (ARKit unit -> weight) in a scene.
 
@@ -83,23 +99,29 @@ def render_head(
         (size, size, 3) uint8 sRGB, and (5, 2) landmarks in pixels of it.
     """
     width = size * SUPERSAMPLING
-    head = pose_head(person, weights, scene, width, crop)
-    one_sided = head.material < Material.LASH
+    head = pose_head(person, weights, scene, width, crop, occluder)
+    one_sided = ~TWO_SIDED[head.material]
     fragments = rasterise(head.projected, head.triangles, one_sided, width, width)
     surface = surface_at(head, scene, fragments)
-    paint = paint_surface(surface, person.identity)
-    wrinkle(surface, person.identity, weights, head.turn)
-    light = shade(paint, surface, scene)
+    grooves = groove_map(weights, person.identity.age, person.identity.wrinkle_depth)
+    light = np.empty((len(surface.material), 3), np.float32)
+    for piece, part in surface.parts(PIXELS_AT_ONCE):
+        paint = paint_surface(part, person.identity)
+        if occluder is not None:
+            occluder.paint(paint, part, person.identity)
+        wrinkle(part, person.identity, grooves, head.turn)
+        light[piece] = shade(paint, part, scene)
     exposure = face_exposure(surface, light) * scene.exposure
 
-    picture = draw_backdrop(scene, width)
+    picture = draw_backdrop(scene.backdrop_kind, scene.backdrop, scene.seed, width)
     shown = fragments.triangle >= 0
-    light = blend_lashes(light, picture[shown], surface, fragments, person.identity)
+    light = blend_lashes(light, picture, surface, fragments, person.identity)
     picture *= scene.exposure
     picture[shown] = light * exposure
-    small = picture.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 3).mean((1, 3))
+    if isinstance(occluder, Glasses):
+        draw_lenses(picture, head, fragments, occluder, scene, exposure)
     landmarks = landmarks_in_picture(head.projected) / SUPERSAMPLING
-    return develop(small, scene), landmarks
+    return develop(shrink(picture), scene), landmarks
 
 
 def face_exposure(surface: Surface, light: np.ndarray) -> float:
@@ -110,6 +132,29 @@ def face_exposure(surface: Surface, light: np.ndarray) -> float:
     return (TARGET_LUMINANCE / (luminance + 1e-4)) ** EXPOSURE_POWER
 
 
+@compile_loop
+def _blend(light, backdrop, place, opacity, search, blended):  # type: ignore[no-untyped-def]
+    height, width = place.shape
+    for row in range(height):
+        for column in range(width):
+            i = place[row, column]
+            if i < 0:
+                continue
+            for channel in range(3):
+                blended[i, channel] = light[i, channel]
+            if opacity[i] == 1:
+                continue
+            source = -1
+            for step in search:
+                other = place[min(max(row + step, 0), height - 1), column]
+                if other >= 0 and opacity[other] == 1:
+                    source = other
+                    break
+            for channel in range(3):
+                behind = light[source, channel] if source >= 0 else backdrop[row, column, channel]
+                blended[i, channel] = light[i, channel] * opacity[i] + behind * (1 - opacity[i])
+
+
 def blend_lashes(
     light: np.ndarray,
     backdrop: np.ndarray,
@@ -117,21 +162,37 @@ def blend_lashes(
     fragments: Fragments,
     identity: Identity,
 ) -> np.ndarray:
-    """Let what is behind lashes shine through: the nearest pixel in the column without a lash."""
-    lash = surface.material == Material.LASH
+    """Let what is behind lashes shine through: the nearest pixel in the column without a lash.
+
+    Args:
+        light: (n, 3) of the surface's pixels.
+        backdrop: (height, width, 3).
+        surface, fragments: say where the n pixels are and which show lashes.
+        identity: whose lashes they are.
+
+    Returns:
+        (n, 3) float32.
+    """
     shown = fragments.triangle >= 0
-    place = np.full(shown.shape, -1)
+    place = np.full(shown.shape, -1, np.int32)
     place[shown] = np.arange(len(light))
-    behind = backdrop.copy()
-    pending = np.argwhere(shown)[lash]
-    for step in LASH_SEARCH:
-        rows = np.clip(pending[:, 0] + step, 0, len(shown) - 1)
-        source = place[rows, pending[:, 1]]
-        found = (source >= 0) & ~lash[source]
-        behind[place[tuple(pending[found].T)]] = light[source[found]]
-        pending = pending[~found]
-    opacity = LASH_OPACITY_FEMALE if identity.masculinity < 0.5 else LASH_OPACITY_MALE
-    return np.where(lash[:, None], light * opacity + behind * (1 - opacity), light)
+    upper = LASH_OPACITY_FEMALE if identity.masculinity < 0.5 else LASH_OPACITY_MALE
+    is_lower = surface.template[:, 1] < EYE_CENTRES[0, 1]
+    opacity = np.where(is_lower, upper * LOWER_LASH_PART, upper).astype(np.float32)
+    opacity[surface.material != Material.LASH] = 1
+    blended = np.empty_like(light)
+    _blend(light, backdrop, place, opacity, LASH_SEARCH, blended)
+    return blended
+
+
+def shrink(picture: np.ndarray) -> np.ndarray:
+    """(size, size, 3) mean of each block of SUPERSAMPLING x SUPERSAMPLING pixels."""
+    size = len(picture) // SUPERSAMPLING
+    total = np.zeros((size, size, 3), np.float32)
+    for row in range(SUPERSAMPLING):
+        for column in range(SUPERSAMPLING):
+            total += picture[row::SUPERSAMPLING, column::SUPERSAMPLING]
+    return total / SUPERSAMPLING**2
 
 
 def develop(picture: np.ndarray, scene: Scene) -> np.ndarray:

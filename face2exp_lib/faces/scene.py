@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+
+from face2exp_lib.faces.backdrop import KINDS
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Scene:
         distance: of the camera, decimetres; zoom: factor on the face's size in the picture.
         shift: (2,) of the face, as a part of the picture's width, right and down.
         exposure: factor on all light.
-        backdrop: (3, 3) three colours; backdrop_kind 0 plain, 1 and 2 blotched.
+        backdrop_kind: index into `backdrop.KINDS`; backdrop: (5, 3) its colours, linear light.
         turn: about the vertical, of the directions that ambient light is sampled in.
         blur: Gaussian, in 1/128 of the picture; sensor_noise: standard deviation, 1 is white.
         jpeg_quality: of the JPEG that the picture was once stored as.
@@ -57,11 +58,11 @@ def sample_scene(generator: np.random.Generator, pose: float, light: float) -> S
         light: scale of the spread of the main light's direction, of colour casts and of exposure.
     """
     rng = generator
-    azimuth, elevation = rng.normal(0, 0.75 * light), rng.uniform(0.05, 0.95)
+    azimuth, elevation = rng.normal(0, 0.75 * light), 0.35 + light * rng.uniform(-0.35, 0.4)
     warm, cool = rng.normal(0, 0.10 * light, 2)
     fill_direction = rng.normal(size=3) * (1.0, 0.4, 0.3)
     fill_direction[1:] = np.abs(fill_direction[1:])
-    backdrop = rng.uniform(0.03, 0.85, (3, 3))
+    backdrop = rng.uniform(0.03, 0.85, (5, 3)) ** 2.2
     return Scene(
         yaw=float(np.clip(rng.normal(0, 0.30 * pose), -0.8, 0.8)),
         pitch=float(np.clip(rng.normal(0.02, 0.14 * pose), -0.4, 0.4)),
@@ -84,8 +85,8 @@ def sample_scene(generator: np.random.Generator, pose: float, light: float) -> S
         zoom=rng.uniform(0.93, 1.09),
         shift=(rng.normal(0, 0.03), rng.normal(0, 0.03)),
         exposure=float(np.exp(rng.normal(0, 0.18 * light))),
-        backdrop=(backdrop * 0.25 + 0.75 * backdrop.mean(1, keepdims=True)).astype(np.float32),
-        backdrop_kind=int(rng.integers(3)),
+        backdrop=(backdrop * 0.3 + 0.7 * backdrop.mean(1, keepdims=True)).astype(np.float32),
+        backdrop_kind=int(rng.integers(len(KINDS))),
         turn=rng.uniform(0, 2 * np.pi),
         blur=max(0.0, rng.normal(0.35, 0.35)),
         sensor_noise=abs(rng.normal(0, 0.012)),
@@ -93,18 +94,3 @@ def sample_scene(generator: np.random.Generator, pose: float, light: float) -> S
         grey=bool(rng.random() < 0.05),
         seed=int(rng.integers(1 << 30)),
     )
-
-
-def draw_backdrop(scene: Scene, width: int) -> np.ndarray:
-    """(width, width, 3) float32 in linear light."""
-    top, bottom, blotch = scene.backdrop
-    down = np.linspace(0, 1, width, dtype=np.float32)[:, None, None]
-    picture = np.broadcast_to(top * (1 - down) + bottom * down, (width, width, 3))
-    if scene.backdrop_kind > 0:
-        cells = 2 + 3 * scene.backdrop_kind
-        colours = np.random.default_rng(scene.seed).uniform(0, 1, (cells, cells, 3))
-        colours = colours * 0.22 + 0.78 * colours.mean(-1, keepdims=True)
-        tiles = Image.fromarray((colours * 255).astype(np.uint8))
-        soft = np.asarray(tiles.resize((width, width), Image.Resampling.BICUBIC), np.float32) / 255
-        picture = picture * 0.5 + soft * (0.7 * blotch.mean())
-    return (picture**2.2).astype(np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 from face2exp_lib.faces.assets import Material, look_up
 from face2exp_lib.faces.features import paint_clothes, paint_eyes, paint_mouth
 from face2exp_lib.faces.geometry import gaussian, smoothstep
-from face2exp_lib.faces.hair_paint import paint_beard, paint_brows, paint_scalp, paint_strips
+from face2exp_lib.faces.hair_paint import paint_beard, paint_brows, paint_locks, paint_scalp
 from face2exp_lib.faces.identity import Identity
 from face2exp_lib.faces.noise import noise
 from face2exp_lib.faces.paint import Paint
@@ -34,11 +34,10 @@ def paint_surface(surface: Surface, identity: Identity) -> Paint:
     lips = look_up("lips", surface.uv) * skin
     paint_complexion(paint, surface, identity, skin, ears, freckles=fine + 0.6 * middle)
     paint_lips(paint, identity, lips, mottle)
-    if identity.beard > 0:
-        paint_beard(paint, surface, identity, skin * (1 - lips))
+    paint_beard(paint, surface, identity, skin * (1 - lips))
     paint_brows(paint, surface, identity, skin)
     paint_scalp(paint, surface, identity, skin * (1 - np.clip(ears * 3, 0, 1)))
-    paint_strips(paint, surface, identity)
+    paint_locks(paint, surface, identity)
     paint_clothes(paint, surface, identity, middle)
     paint_mouth(paint, surface, identity)
     paint_eyes(paint, surface, identity)
@@ -62,6 +61,8 @@ def paint_complexion(
     chin = gaussian(x, 0.16) * gaussian(y - 6.38, 0.09)
     blush = (cheeks + 0.8 * nose + 0.4 * chin) * skin
     paint.tint(blush * identity.blush, (1.06, 0.80, 0.80))
+    cheekbones = gaussian(side - 0.48, 0.16) * gaussian(y - 7.08 - 0.25 * (side - 0.48), 0.10)
+    paint.tint(cheekbones * front * skin * identity.rouge, (1.05, 0.62, 0.66))
     paint.tint(ears * 0.6, (1.05, 0.82, 0.80))
     under_eyes = gaussian(side - 0.30, 0.15) * gaussian(y - 7.14, 0.055) * front * skin
     paint.tint(under_eyes * identity.dark_under_eyes, (0.74, 0.66, 0.70))

@@ -1,20 +1,30 @@
 """What is seen at each pixel: the point on the template, the normal, the light that arrives."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from face2exp_lib.faces.assets import Material
-from face2exp_lib.faces.geometry import normalise
+from face2exp_lib.faces.assets import Material, by_material
+from face2exp_lib.faces.compiled import compile_loop
+from face2exp_lib.faces.geometry import empty_vectors
 from face2exp_lib.faces.lighting import ambient_light, key_shadow, key_visibility
 from face2exp_lib.faces.posing import PosedHead
 from face2exp_lib.faces.raster import Fragments
 from face2exp_lib.faces.scene import Scene
 
+# Seen from both sides: open sheets, and teeth, whose far side shows in a turned head.
+TWO_SIDED = by_material(
+    dict.fromkeys(
+        (Material.TEETH, Material.LASH, Material.HAIR, Material.GLASSES, Material.HAT), True
+    ),
+    False,
+)
+
 
 @dataclass
 class Surface:
-    """Arrays over the n pixels that show the head.
+    """Arrays over the n pixels that show the head, float32 unless said otherwise.
 
     Attributes:
         template: (n, 3) the point's place on the template head, decimetres: its name.
@@ -36,46 +46,103 @@ class Surface:
     key_part: np.ndarray
     hair_height: np.ndarray
 
+    def parts(self, length: int) -> Iterator[tuple[slice, "Surface"]]:
+        """The surface in pieces of at most `length` pixels, as views, each with its place."""
+        for start in range(0, len(self.material), length):
+            piece = slice(start, start + length)
+            yield piece, Surface(*(getattr(self, field.name)[piece] for field in fields(self)))
+
+
+@compile_loop
+def _unit(x, y, z):  # type: ignore[no-untyped-def]
+    scale = 1 / (np.sqrt(x * x + y * y + z * z) + 1e-9)
+    return x * scale, y * scale, z * scale
+
+
+@compile_loop
+def _interpolate(  # type: ignore[no-untyped-def]
+    fragment_triangle, weight_1, weight_2,
+    triangles, triangle_uv, triangle_material, is_sheet,
+    vertices, vertex_template, vertex_normals, vertex_seen, vertex_irradiance, vertex_openness,
+    vertex_hair_height, distance,
+    template, uv, material, normal, view, irradiance, openness, hair_height, seen,
+):  # fmt: skip
+    n = 0
+    for row in range(fragment_triangle.shape[0]):
+        for column in range(fragment_triangle.shape[1]):
+            k = fragment_triangle[row, column]
+            if k < 0:
+                continue
+            b, c = weight_1[row, column], weight_2[row, column]
+            a = np.float32(1) - b - c
+            i, j, m = triangles[k, 0], triangles[k, 1], triangles[k, 2]
+            for axis in range(2):
+                uv[n, axis] = (
+                    triangle_uv[k, 0, axis] * a
+                    + triangle_uv[k, 1, axis] * b
+                    + triangle_uv[k, 2, axis] * c
+                )
+            for axis in range(3):
+                template[n, axis] = (
+                    vertex_template[i, axis] * a
+                    + vertex_template[j, axis] * b
+                    + vertex_template[m, axis] * c
+                )
+                seen[n, axis] = (
+                    vertex_seen[i, axis] * a + vertex_seen[j, axis] * b + vertex_seen[m, axis] * c
+                )
+                irradiance[n, axis] = (
+                    vertex_irradiance[i, axis] * a
+                    + vertex_irradiance[j, axis] * b
+                    + vertex_irradiance[m, axis] * c
+                )
+            openness[n] = vertex_openness[i] * a + vertex_openness[j] * b + vertex_openness[m] * c
+            hair_height[n] = (
+                vertex_hair_height[i] * a + vertex_hair_height[j] * b + vertex_hair_height[m] * c
+            )
+            x, y, z = _unit(
+                vertex_normals[i, 0] * a + vertex_normals[j, 0] * b + vertex_normals[m, 0] * c,
+                vertex_normals[i, 1] * a + vertex_normals[j, 1] * b + vertex_normals[m, 1] * c,
+                vertex_normals[i, 2] * a + vertex_normals[j, 2] * b + vertex_normals[m, 2] * c,
+            )
+            to_x, to_y, to_z = _unit(
+                -(vertices[i, 0] * a + vertices[j, 0] * b + vertices[m, 0] * c),
+                -(vertices[i, 1] * a + vertices[j, 1] * b + vertices[m, 1] * c),
+                distance - (vertices[i, 2] * a + vertices[j, 2] * b + vertices[m, 2] * c),
+            )
+            material[n] = triangle_material[k]
+            if is_sheet[material[n]] and x * to_x + y * to_y + z * to_z < 0:
+                x, y, z = -x, -y, -z  # sheets are lit on the side that is seen
+            normal[n, 0], normal[n, 1], normal[n, 2] = x, y, z
+            view[n, 0], view[n, 1], view[n, 2] = to_x, to_y, to_z
+            n += 1
+
 
 def surface_at(head: PosedHead, scene: Scene, fragments: Fragments) -> Surface:
     """Interpolate everything that shading needs to the pixels that show the head."""
-    irradiance, openness = ambient_light(head, scene)
-    seen_by_key, nearest_to_key = key_shadow(head, scene)
-    shown = fragments.triangle >= 0
-    triangle = fragments.triangle[shown]
-    weight_1 = fragments.weight_1[shown][:, None]
-    weight_2 = fragments.weight_2[shown][:, None]
-    weight_0 = 1 - weight_1 - weight_2
-    per_vertex = np.concatenate(
-        [
-            head.template,
-            head.normals,
-            seen_by_key,
-            irradiance,
-            head.vertices,
-            openness[:, None],
-            head.hair_height[:, None],
-        ],
-        axis=1,
-    ).astype(np.float32)
-    first, second, third = head.triangles[triangle].T
-    values = (
-        per_vertex[first] * weight_0 + per_vertex[second] * weight_1 + per_vertex[third] * weight_2
-    )
-    uv = head.triangle_uv[triangle]
-    material = head.material[triangle]
-    normal = normalise(values[:, 3:6])
-    view = normalise(np.array([0, 0, scene.distance], np.float32) - values[:, 12:15])
-    away = ((normal * view).sum(1) < 0) & (material >= Material.LASH)
-    normal[away] *= -1  # sheets are lit on the side that is seen
+    vertex_irradiance, vertex_openness = ambient_light(head, scene)
+    vertex_seen, nearest_to_key = key_shadow(head, scene)
+    count = int(np.count_nonzero(fragments.triangle >= 0))
+    template, normal, view, irradiance = (empty_vectors(count) for _ in range(4))
+    uv = empty_vectors(count, 2)
+    material = np.empty(count, np.int32)
+    openness, hair_height = np.empty(count, np.float32), np.empty(count, np.float32)
+    seen = np.empty((count, 3), np.float32)
+    _interpolate(
+        fragments.triangle, fragments.weight_1, fragments.weight_2,
+        head.triangles, head.triangle_uv, head.material, TWO_SIDED,
+        head.vertices, head.template, head.normals, vertex_seen, vertex_irradiance,
+        vertex_openness, head.hair_height, np.float32(scene.distance),
+        template, uv, material, normal, view, irradiance, openness, hair_height, seen,
+    )  # fmt: skip
     return Surface(
-        template=values[:, 0:3],
-        uv=uv[:, 0] * weight_0 + uv[:, 1] * weight_1 + uv[:, 2] * weight_2,
+        template=template,
+        uv=uv,
         material=material,
         normal=normal,
         view=view,
-        irradiance=values[:, 9:12],
-        openness=values[:, 15],
-        key_part=key_visibility(values[:, 6:9], nearest_to_key),
-        hair_height=values[:, 16],
+        irradiance=irradiance,
+        openness=openness,
+        key_part=key_visibility(seen, nearest_to_key),
+        hair_height=hair_height,
     )

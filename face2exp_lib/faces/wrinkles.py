@@ -12,6 +12,7 @@ ATLAS_SIZE = 320
 # The part of the template (decimetres) that the atlas covers.
 X_RANGE, Y_RANGE = (-0.8, 0.8), (6.3, 8.1)
 GROOVE_DEPTH = 0.0135  # decimetres, at strength 1
+NEGLIGIBLE = 1e-5  # of a fold's depth
 
 
 @dataclass(frozen=True)
@@ -36,61 +37,71 @@ class Fold:
 FOLDS = {
     "forehead, low": Fold(
         ((-0.42, 7.74), (-0.2, 7.77), (0, 7.75), (0.2, 7.77), (0.42, 7.74)),
-        0.020, {"browInnerUp": 0.5, "browOuterUp*": 0.25}, 0.05,
+        0.020, {"browInnerUp": 0.5, "browOuterUp*": 0.25}, 0.30,
     ),
     "forehead, middle": Fold(
         ((-0.40, 7.84), (-0.2, 7.87), (0, 7.85), (0.2, 7.87), (0.40, 7.84)),
-        0.020, {"browInnerUp": 0.45, "browOuterUp*": 0.25}, 0.05,
+        0.020, {"browInnerUp": 0.45, "browOuterUp*": 0.25}, 0.34,
     ),
     "forehead, high": Fold(
         ((-0.33, 7.94), (-0.1, 7.95), (0.1, 7.95), (0.33, 7.94)),
-        0.018, {"browInnerUp": 0.3, "browOuterUp*": 0.2}, 0.03,
+        0.018, {"browInnerUp": 0.3, "browOuterUp*": 0.2}, 0.28,
     ),
     "glabella": Fold(
         ((0.055, 7.46), (0.06, 7.54), (0.045, 7.62)),
-        0.018, {"browDown*": 0.7, "noseSneer*": 0.25, "browInnerUp": 0.1}, 0.03, mirrored=True,
+        0.018, {"browDown*": 0.7, "noseSneer*": 0.25, "browInnerUp": 0.1}, 0.14, mirrored=True,
     ),
     "nose root, high": Fold(
-        ((-0.10, 7.29), (0, 7.325), (0.10, 7.29)), 0.014, {"noseSneer*": 0.45}, 0.0
+        ((-0.10, 7.29), (0, 7.325), (0.10, 7.29)), 0.014, {"noseSneer*": 0.45}, 0.10
     ),
     "nose root, low": Fold(
-        ((-0.11, 7.22), (0, 7.25), (0.11, 7.22)), 0.014, {"noseSneer*": 0.35}, 0.0
+        ((-0.11, 7.22), (0, 7.25), (0.11, 7.22)), 0.014, {"noseSneer*": 0.35}, 0.06
     ),
     "nasolabial": Fold(
         ((0.185, 6.97), (0.235, 6.90), (0.29, 6.80), (0.315, 6.70)),
         0.026,
         {"mouthSmile*": 0.75, "mouthUpperUp*": 0.5, "noseSneer*": 0.55, "cheekSquint*": 0.2,
          "mouthDimple*": 0.25},
-        0.16, mirrored=True,
+        0.46, mirrored=True,
     ),
     "marionette": Fold(
         ((0.27, 6.60), (0.29, 6.52), (0.285, 6.45)),
-        0.022, {"mouthFrown*": 0.7, "mouthShrugLower": 0.2, "mouthStretch*": 0.2}, 0.08,
+        0.022, {"mouthFrown*": 0.7, "mouthShrugLower": 0.2, "mouthStretch*": 0.2}, 0.42,
         mirrored=True,
     ),
     "crow's foot, high": Fold(
         ((0.53, 7.30), (0.64, 7.34)),
-        0.013, {"cheekSquint*": 0.45, "eyeSquint*": 0.3}, 0.03, mirrored=True,
+        0.013, {"cheekSquint*": 0.45, "eyeSquint*": 0.3}, 0.34, mirrored=True,
     ),
     "crow's foot, middle": Fold(
         ((0.53, 7.265), (0.65, 7.26)),
-        0.013, {"cheekSquint*": 0.45, "eyeSquint*": 0.3}, 0.03, mirrored=True,
+        0.013, {"cheekSquint*": 0.45, "eyeSquint*": 0.3}, 0.36, mirrored=True,
     ),
     "crow's foot, low": Fold(
         ((0.52, 7.235), (0.62, 7.19)),
-        0.013, {"cheekSquint*": 0.4, "eyeSquint*": 0.25}, 0.03, mirrored=True,
+        0.013, {"cheekSquint*": 0.4, "eyeSquint*": 0.25}, 0.34, mirrored=True,
     ),
     "chin": Fold(
         ((-0.13, 6.43), (0, 6.455), (0.13, 6.43)),
-        0.02, {"mouthShrugLower": 0.4, "mouthFrown*": 0.1}, 0.03,
+        0.02, {"mouthShrugLower": 0.4, "mouthFrown*": 0.1}, 0.12,
     ),
     "eye bag": Fold(
         ((0.18, 7.17), (0.30, 7.115), (0.44, 7.15)),
-        0.018, {"cheekSquint*": 0.35, "eyeSquint*": 0.2}, 0.06, mirrored=True,
+        0.018, {"cheekSquint*": 0.35, "eyeSquint*": 0.2}, 0.42, mirrored=True,
+    ),
+    "cheek": Fold(((0.47, 6.98), (0.49, 6.86), (0.46, 6.72)), 0.024, {}, 0.30, mirrored=True),
+    "upper lid": Fold(
+        ((0.17, 7.335), (0.27, 7.40), (0.38, 7.39), (0.46, 7.33)),
+        0.016, {"eyeWide*": 0.2}, 0.30, mirrored=True,
+    ),
+    "lower lid": Fold(
+        ((0.17, 7.21), (0.28, 7.175), (0.42, 7.21)),
+        0.014, {"cheekSquint*": 0.3, "eyeSquint*": 0.35}, 0.30, mirrored=True,
     ),
 }  # fmt: skip
 
 
+@cache
 def sided_folds() -> list[tuple[Fold, dict[str, float]]]:
     """Every line with the actions of its own side spelled out; mirrored ones twice."""
     lines = []
@@ -117,8 +128,12 @@ def smooth_path(path: tuple[tuple[float, float], ...]) -> np.ndarray:
 
 
 @cache
-def fold_atlas() -> np.ndarray:
-    """(folds, 320, 320) float32: how much each pixel of the template lies in each fold."""
+def fold_atlas() -> list[tuple[tuple[slice, slice], np.ndarray]]:
+    """How much each texel of the (320, 320) template lies in each of `sided_folds`.
+
+    Returns:
+        The rows and columns that a fold reaches, and float32 values, 0 to 1, at these.
+    """
     x, y = np.meshgrid(np.linspace(*X_RANGE, ATLAS_SIZE), np.linspace(*Y_RANGE, ATLAS_SIZE))
     layers = []
     for fold, _ in sided_folds():
@@ -133,8 +148,11 @@ def fold_atlas() -> np.ndarray:
             closer = distance < nearest
             nearest = np.where(closer, distance, nearest)
             fading = np.where(closer, 0.25 + 0.75 * np.sin(np.pi * position) ** 0.6, fading)
-        layers.append((fading * np.exp(-((nearest / fold.width) ** 2))).astype(np.float32))
-    return np.stack(layers)
+        layer = (fading * np.exp(-((nearest / fold.width) ** 2))).astype(np.float32)
+        rows, columns = np.nonzero(layer > NEGLIGIBLE)
+        reach = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
+        layers.append((reach, layer[reach]))
+    return layers
 
 
 def groove_map(weights: dict[str, float], age: float, depth: float) -> np.ndarray:
@@ -146,9 +164,9 @@ def groove_map(weights: dict[str, float], age: float, depth: float) -> np.ndarra
         depth: this person's factor.
     """
     grooves = np.zeros((ATLAS_SIZE, ATLAS_SIZE), np.float32)
-    for layer, (fold, actions) in zip(fold_atlas(), sided_folds(), strict=True):
+    for (reach, layer), (fold, actions) in zip(fold_atlas(), sided_folds(), strict=True):
         active = sum(weights.get(name, 0.0) * strength for name, strength in actions.items())
         strength = (1.6 * age * fold.age + active) * depth
         if strength > 1e-3:
-            grooves += np.float32(strength) * layer
+            grooves[reach] += np.float32(strength) * layer
     return grooves * np.float32(GROOVE_DEPTH)

@@ -22,6 +22,7 @@ CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 TIMEOUT_S = 120
+LARGEST_PAGE = 2_500_000  # bytes with its pictures
 
 # Chatter of the theme; whatever else the console says is a fault.
 HARMLESS = re.compile(r'"(\[PST\]|\[togglebutton\]|Got invalid theme mode)')
@@ -150,3 +151,21 @@ def test_the_train_chapter_has_a_figure_and_formulas(html: Path) -> None:
     train = BeautifulSoup((html / "book/train.html").read_text(), "html.parser")
     assert figures(train)
     assert train.select(".math")
+
+
+def test_the_playground_moves_without_a_kernel_and_has_no_dead_slider(html: Path) -> None:
+    path = html / "book/playground.html"
+    page = BeautifulSoup(path.read_text(), "html.parser")
+    assert "Playground(read)" in page.get_text()
+    assert not re.findall(r"widget-(?:state|view)|jupyter-widgets", path.read_text())
+    (figure,) = figures(page)
+    script = figure.find_next("script")
+    assert script is not None
+    (drawn,) = re.findall(r'Plotly\.newPlot\("[\w-]+", (.*)\)\);', script.get_text())
+    (slider,) = json.loads(drawn)["layout"]["sliders"]
+    assert len(slider["steps"]) == 5
+    assert {step["method"] for step in slider["steps"]} == {"restyle"}
+
+
+def test_the_playground_is_light(html: Path) -> None:
+    assert (html / "book/playground.html").stat().st_size < LARGEST_PAGE

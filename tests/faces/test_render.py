@@ -1,4 +1,4 @@
-"""Images: the same everywhere, either way of drawing them, and in step with their records."""
+"""Images: the same everywhere, and in step with their records."""
 
 import hashlib
 import json
@@ -9,10 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from face2exp_lib.faces import FaceRecord, FaceSpec, noise, raster, render_face
-from face2exp_lib.faces.compiled import HAVE_NUMBA
+from face2exp_lib.faces import FaceRecord, FaceSpec, render, render_face
+from face2exp_lib.faces.assets import Material
 from face2exp_lib.faces.posing import landmarks_in_picture, load_person, pose_head
+from face2exp_lib.faces.raster import Fragments
 from face2exp_lib.faces.scene import sample_scene
+from face2exp_lib.faces.surface import Surface
 
 SPEC = FaceSpec(seed=3, purpose="test", count=64, size=48, num_identities=40)
 
@@ -50,38 +52,36 @@ def test_a_smaller_set_is_the_beginning_of_a_larger_one() -> None:
     assert np.array_equal(render_face(SPEC, 1)[0], render_face(larger, 1)[0])
 
 
-@pytest.mark.skipif(not HAVE_NUMBA, reason="there is only one way to draw without numba")
-@pytest.mark.parametrize("index", range(4))
-def test_with_and_without_numba_agree_to_one_grey_level(
-    index: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compiled = render_face(SPEC, index)[0].astype(int)
-    monkeypatch.setattr(raster, "HAVE_NUMBA", False)
-    monkeypatch.setattr(noise, "HAVE_NUMBA", False)
-    assert np.abs(render_face(SPEC, index)[0] - compiled).max() <= 1
+def test_the_number_of_pixels_lit_at_once_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = [render_face(SPEC, index)[0] for index in range(4)]
+    monkeypatch.setattr(render, "PIXELS_AT_ONCE", 777)
+    for index in range(4):
+        assert np.array_equal(render_face(SPEC, index)[0], whole[index])
 
 
-@pytest.mark.parametrize("rasterise", [raster.rasterise_compiled, raster.rasterise_arrays])
-def test_rasterise_known_triangles(rasterise) -> None:  # type: ignore[no-untyped-def]
-    # A near triangle over the left upper corner, a far one that covers the picture, and one seen
-    # from behind in front of all.
-    points = np.array(
-        [
-            *([0, 0, 2], [0, 2, 2], [2, 0, 2]),
-            *([0, 0, 1], [0, 8, 1], [8, 0, 1]),
-            *([0, 0, 3], [8, 0, 3], [0, 8, 3]),
-        ],
-        np.float32,
-    )
-    triangles = np.arange(9, dtype=np.int32).reshape(3, 3)
-    fragments = rasterise(points, triangles, np.array([True, True, True]), 3, 3)
-    assert fragments.triangle.tolist() == [[0, 0, 1], [0, 1, 1], [1, 1, 1]]
-    assert fragments.depth.tolist() == [[2, 2, 1], [2, 1, 1], [1, 1, 1]]
-    # pixel centre (0.5, 0.5) of the near triangle: a quarter towards each of the other corners
-    assert fragments.weight_1[0, 0] == pytest.approx(0.25)
-    assert fragments.weight_2[0, 0] == pytest.approx(0.25)
-    both_sides = rasterise(points, triangles, np.array([False, False, False]), 3, 3)
-    assert (both_sides.triangle == 2).all()
+def test_lashes_let_the_nearest_pixel_of_their_column_shine_through() -> None:
+    material = np.array([Material.LASH, Material.BODY, Material.LASH, Material.LASH])
+    # Left column: upper lashes over and under skin; right column: a lower lash alone.
+    triangle = np.array([[0, -1], [1, -1], [2, 3]], np.int32)
+    nothing = np.zeros((4, 3), np.float32)
+    fragments = Fragments(*[np.zeros((3, 2), np.float32)] * 4)._replace(triangle=triangle)
+    template = np.array([[0, 8, 1], [0, 8, 1], [0, 8, 1], [0, 6, 1]], np.float32)
+    surface = Surface(template, nothing, material, *[nothing] * 6)
+    light = np.array([[0.0], [1.0], [0.0], [0.0]], np.float32) * np.ones(3, np.float32)
+    backdrop = np.full((3, 2, 3), 0.5, np.float32)
+    identity = load_person(0, 0).identity
+    female = identity.masculinity < 0.5
+    opacity = render.LASH_OPACITY_FEMALE if female else render.LASH_OPACITY_MALE
+    lower = 1 - opacity * render.LOWER_LASH_PART
+    blended = render.blend_lashes(light, backdrop, surface, fragments, identity)
+    expected = np.array([1 - opacity, 1, 1 - opacity, 0.5 * lower])
+    assert blended == pytest.approx(expected[:, None] * np.ones(3))
+
+
+def test_shrink_takes_the_mean_of_each_block() -> None:
+    picture = np.arange(48, dtype=np.float32).reshape(4, 4, 3)
+    expected = picture.reshape(2, 2, 2, 2, 3).mean((1, 3))
+    assert render.shrink(picture) == pytest.approx(expected)
 
 
 def test_landmarks_lie_in_the_picture_left_of_right_and_eyes_over_mouth() -> None:
