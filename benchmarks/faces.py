@@ -166,7 +166,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("speed", "difficulty"))
     parser.add_argument("--pack", type=Path, default=Path("data/rendered"))
-    parser.add_argument("--updates", type=int, default=1500)
+    parser.add_argument("--updates", type=int, default=3000)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--json", type=Path, help="file to write the speed to")
     arguments = parser.parse_args()

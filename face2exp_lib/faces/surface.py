@@ -130,7 +130,7 @@ def surface_at(head: PosedHead, scene: Scene, fragments: Fragments) -> Surface:
     seen = np.empty((count, 3), np.float32)
     _interpolate(
         fragments.triangle, fragments.weight_1, fragments.weight_2,
-        head.triangles, head.triangle_uv, head.material, TWO_SIDED,
+        head.triangles, head.triangle_uv, head.material.astype(np.int32, copy=False), TWO_SIDED,
         head.vertices, head.template, head.normals, vertex_seen, vertex_irradiance,
         vertex_openness, head.hair_height, np.float32(scene.distance),
         template, uv, material, normal, view, irradiance, openness, hair_height, seen,

@@ -73,7 +73,8 @@ def test_eyes_and_teeth_are_never_black() -> None:
     assert (cloth == 0).all()
     assert eye.min() > 0.05
     assert teeth.min() > 0.05
-    no_sky = replace(scene_lit_from(0, 0, 1), sky=np.zeros(3), ground=np.zeros(3))
+    nothing = np.zeros(3, np.float32)
+    no_sky = replace(scene_lit_from(0, 0, 1), sky=nothing, ground=nothing)
     eye, teeth, cloth = shade(matte(3), surface, no_sky)
     main_light = 0.4 * shading.DIFFUSE * 2.0
     assert eye == pytest.approx(0.35 * main_light)
