@@ -16,7 +16,7 @@ TRAINING := $(CONFIG) constraints.txt $(FACES) \
 	$(filter-out $(NOT_TRAINING),$(wildcard face2exp_lib/*.py))
 METHODS := meta supervised
 # As many image passes as Meta-Face2Exp takes: 400 x 64 + 500 x 160 + 100 x 32 = 3,400 x 32.
-# Its rate: the best on the validation part, see results/rendered_cpu/search.json.
+# Its rate: see benchmarks/protocols/rendered_cpu.yaml.
 SETTINGS_supervised := --set training.num_steps=3400 --set training.eta_b=0.02
 EVALUATED := $(METHODS:%=$(STAMPS)/%.evaluated)
 
