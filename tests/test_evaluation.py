@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from face2exp_lib import evaluation
+from face2exp_lib.adapters.folders import read_class_folders
 from face2exp_lib.augmentation import MEAN, STD
 from face2exp_lib.batches import DecodedFaces
 from face2exp_lib.checkpoint import load_checkpoint
@@ -23,7 +24,6 @@ from face2exp_lib.evaluation import (
     predict_images,
     predict_logits,
 )
-from face2exp_lib.facesets import read_class_folders
 from face2exp_lib.labels import class_names
 from face2exp_lib.networks import build_network
 from face2exp_lib.splits import read_run_data
