@@ -11,9 +11,10 @@ FACES := $(wildcard data/rendered/*.zip data/rendered/*.csv)
 # What a run of the book is made from: its faces as they lie there, and the library but for the
 # modules that training never imports.
 CONFIG := configs/rendered_cpu.yaml
-NOT_TRAINING := $(patsubst %,face2exp_lib/%.py,cli figures inspection sphinx_plotly)
+NOT_TRAINING := $(patsubst %,face2exp_lib/%.py,audit cli figures fingerprints inspection \
+	inspection_report sphinx_plotly)
 TRAINING := $(CONFIG) constraints.txt $(FACES) \
-	$(filter-out $(NOT_TRAINING),$(wildcard face2exp_lib/*.py))
+	$(filter-out $(NOT_TRAINING),$(wildcard face2exp_lib/*.py face2exp_lib/adapters/*.py))
 METHODS := meta supervised
 # As many image passes as Meta-Face2Exp takes: 400 x 64 + 500 x 160 + 100 x 32 = 3,400 x 32.
 # Its rate: see benchmarks/protocols/rendered_cpu.yaml.
@@ -22,7 +23,8 @@ EVALUATED := $(METHODS:%=$(STAMPS)/%.evaluated)
 
 # What a chapter may read when it is executed, and what else the pages are built from.
 CHAPTER_SOURCES := constraints.txt $(FACES) \
-	$(wildcard face2exp_lib/*.py face2exp_lib/faces/*.py face2exp_lib/faces/*.npz) \
+	$(wildcard face2exp_lib/*.py face2exp_lib/adapters/*.py face2exp_lib/faces/*.py \
+	face2exp_lib/faces/*.npz) \
 	$(wildcard configs/*.yaml results/*/*)
 NOTEBOOKS := $(wildcard book/*.ipynb)
 PAGES := _config.yml _toc.yml $(wildcard book/*.md) $(NOTEBOOKS)

@@ -9,16 +9,22 @@ import io
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from face2exp_lib import __version__
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.labels import class_names
 
+if TYPE_CHECKING:  # the commands import what they need: a drawing process has no use for torch
+    from face2exp_lib.audit import Audit, AuditedSet
+    from face2exp_lib.inspection import Inspection
+
 LAYOUTS = ("zip", "folders", "shards")  # of `face2exp_lib.faces.layouts`
 MOST_WORKERS = 256
+NEAR, BITS = 40, 256  # of `face2exp_lib.audit` and `face2exp_lib.fingerprints`
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,27 +87,122 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> None:
-    import numpy as np
+    from face2exp_lib.inspection import inspect, write_bad
+    from face2exp_lib.inspection_report import write_report
 
-    from face2exp_lib.inspection import inspect
+    found = inspect(options.path)
+    for part in found:
+        _print_part(part)
+    if options.html:
+        write_report(found, str(options.path), options.html)
+        print(f"{options.html}: the report")
+    if options.skip_bad:
+        print(f"{options.skip_bad}: {write_bad(found, options.skip_bad)} rows")
+        return
+    unreadable = sum(len(part.unreadable) for part in found)
+    bad_rows = sum(part.num_bad for part in found) - unreadable
+    if unreadable or bad_rows:
+        rows = f" and {bad_rows} bad rows" if bad_rows else ""
+        raise Face2ExpError(f"{options.path}: {unreadable} unreadable images{rows}, listed above")
+
+
+def _print_part(part: "Inspection") -> None:
+    faces, published = part.faces, part.published
+    print(f"{faces.name}: format {part.format}, {len(faces)} images")
+    if part.part:
+        print(f"  part {part.part}")
+    if part.counts:
+        print(f"  labels looked up as codes: {part.codes}")
+        if published:
+            print(f"  {'class':10} {'here':>8}   {published.title}, published")
+        for name, count in part.counts.items():
+            print(f"  {name:10} {count:8}", end="")
+            print(f"   {published.counts.get(name, 0):8}" if published else "")
+    elif faces.identities is not None:
+        print(f"  identities {len(set(faces.identities)):8}, no expression labels")
+    for warning in part.warnings:
+        print(f"  warning: {warning}")
+    for reason, images in part.left_out().items():
+        print(f"  left out   {len(images):8}: {reason}, e.g. {', '.join(images[:3])}")
+    print(f"  unreadable {len(part.unreadable):8}")
+    for message in part.unreadable.values():
+        print(f"    {message}")
+
+
+def _audit(options: argparse.Namespace) -> None:
+    from face2exp_lib.audit import (
+        AuditedSet,
+        audit,
+        for_evaluation,
+        sets_at,
+        sets_of_config,
+        write_audit,
+    )
+    from face2exp_lib.config import data_root, load_config
+
+    sets = []
+    if options.config:
+        config = load_config(options.config, options.set)
+        sets += sets_of_config(config, data_root(options.data_root))
+    for text in options.sets:
+        for faces in sets_at(text):
+            evaluation = options.evaluation is None and for_evaluation(faces.name)
+            sets.append(AuditedSet(faces, evaluation))
+    for text in options.evaluation or ():
+        sets += [AuditedSet(faces, True) for faces in sets_at(text)]
+    if not sets:
+        raise Face2ExpError("nothing to audit: name a PATH, PATH:PART or --config CONFIG.yaml")
+    result = audit(sets, max_distance=options.distance, drop_near=options.drop_near)
+    _print_audit(sets, result, options.distance)
+    if options.out:
+        write_audit(options.out, result.found)
+        print(f"{options.out}: the table, for data.drop of a config")
+
+
+def _print_audit(sets: "list[AuditedSet]", result: "Audit", distance: int) -> None:
+    for audited in sets:
+        use = "evaluation" if audited.evaluation else "training"
+        print(f"{audited.faces.name}: {len(audited.faces)} images, for {use}")
+    print(f"  {'exact copies':32} {result.exact_groups:8} groups (the same bytes)")
+    print(f"  {'redundant copies':32} {result.redundant:8} images")
+    print(f"  {'copies with conflicting labels':32} {result.conflicting:8} groups")
+    print(f"  {'copies in pixels':32} {result.pixel_groups:8} groups, exact ones included")
+    print(f"  {'near copies':32} {result.near_pairs:8} pairs ({distance} of {BITS} bits or less)")
+    print("  images that have a copy in     exact   pixels     near")
+    for (name, other), counts in result.between.items():
+        if any(counts.values()):
+            print(f"    {name} in {other}")
+            print(" " * 27 + "".join(f"{count:9}" for count in counts.values()))
+    dropped = Counter(one.set_name for one in result.found if one.drop)
+    for name, count in dropped.items():
+        print(f"  to drop from {name}: {count}")
+    print(f"  unreadable {len(result.unreadable):8}")
+    for message in result.unreadable:
+        print(f"    {message}")
+
+
+def _draw(options: argparse.Namespace) -> None:
+    from face2exp_lib.config import config_digest, data_root, load_config
+    from face2exp_lib.imagelists import write_draw
     from face2exp_lib.sampling import class_counts
+    from face2exp_lib.splits import read_labelled_data
 
-    broken = 0
-    for part in inspect(options.path):
-        faces = part.faces
-        print(f"{faces.name}: format {part.format}, {len(faces)} images")
-        if faces.labels is not None:
-            print(f"  labels looked up as codes: {part.codes}")
-            for name, count in class_counts(faces.labels, class_names(8)).items():
-                print(f"  {name:10} {count:8}")
-        elif faces.identities is not None:
-            print(f"  identities {len(np.unique(faces.identities)):8}, no expression labels")
-        print(f"  unreadable {len(part.unreadable):8}")
-        for message in part.unreadable:
-            print(f"    {message}")
-        broken += len(part.unreadable)
-    if broken:
-        raise Face2ExpError(f"{options.path}: {broken} unreadable images, listed above")
+    config = load_config(options.config, options.set)
+    data = read_labelled_data(config, data_root(options.data_root))
+    parts = {"train": data.labelled}
+    if config.data.validation is None:
+        parts["validation"] = data.validation
+    names = class_names(config.data.num_classes)
+    counts = {part: class_counts(faces.known_labels(), names) for part, faces in parts.items()}
+    listed = {
+        part: ", ".join(f"{name} {count}" for name, count in of_class.items())
+        for part, of_class in counts.items()
+    }
+    remarks = {"set": data.long_tailed.name, "seed": config.seed, "config": config_digest(config)}
+    write_draw(options.out, parts, {**remarks, **listed})
+    for part, text in listed.items():
+        print(f"{part}: {len(parts[part])} images: {text}")
+    print(f"{options.out}: the list, for data.draw of a config")
 
 
 def _render(options: argparse.Namespace) -> None:
@@ -134,15 +235,18 @@ def _parser() -> argparse.ArgumentParser:
             "--data-root", type=Path, metavar="DIR", help="holds the data sets; else FACE2EXP_DATA"
         )
 
+    def add_changes(added: argparse.ArgumentParser) -> None:
+        added.add_argument(
+            "--set",
+            action="append",
+            metavar="key=value",
+            help="change a key, e.g. training.num_steps=100",
+        )
+
     added = command(commands, "train", _train, "Train one run.")
     added.set_defaults(afterwards=": --resume goes on from the last checkpoint")
     added.add_argument("config", type=Path, metavar="CONFIG.yaml")
-    added.add_argument(
-        "--set",
-        action="append",
-        metavar="key=value",
-        help="change a key, e.g. training.num_steps=100",
-    )
+    add_changes(added)
     add_data_root(added)
     added.add_argument(
         "--run-dir", type=Path, metavar="DIR", help="default: runs/NAME-METHOD-seedN"
@@ -164,7 +268,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     added = command(data, "inspect", _inspect, "Format, counts per class, unreadable images.")
     added.add_argument("path", type=Path, metavar="PATH")
-
     added = command(data, "render", _render, "Draw faces with known expressions, as a YAML asks.")
     added.set_defaults(afterwards=": run again to go on; what is drawn is kept")
     added.add_argument("spec", type=Path, metavar="SPEC.yaml")
@@ -178,6 +281,42 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--format", choices=LAYOUTS, default="zip", help="how a set is kept; default: zip"
     )
+    added.add_argument(
+        "--html", type=Path, metavar="FILE", help="write class bars and sample images as a page"
+    )
+    added.add_argument(
+        "--skip-bad",
+        type=Path,
+        metavar="FILE",
+        help="write a csv of what cannot be read or used, instead of failing",
+    )
+    added = command(data, "audit", _audit, "Copies within and across sets, and what to drop.")
+    added.add_argument("sets", nargs="*", metavar="SET", help="PATH or PATH:PART, as for inspect")
+    added.add_argument(
+        "--evaluation",
+        nargs="+",
+        metavar="SET",
+        help="sets that nothing is dropped from; else those named test, val and the like",
+    )
+    added.add_argument("--config", type=Path, metavar="CONFIG.yaml", help="the sets of a run")
+    add_changes(added)
+    add_data_root(added)
+    added.add_argument(
+        "--distance",
+        type=int,
+        default=NEAR,
+        metavar="BITS",
+        help=f"of near copies, out of {BITS}; default {NEAR}, -1 looks for none",
+    )
+    added.add_argument(
+        "--drop-near", action="store_true", help="drop near copies of evaluation images, too"
+    )
+    added.add_argument("--out", type=Path, metavar="FILE", help="write a csv of the copies")
+    added = command(data, "draw", _draw, "Write the list of labels that a run draws.")
+    added.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    added.add_argument("--out", type=Path, required=True, metavar="FILE")
+    add_changes(added)
+    add_data_root(added)
     return parser
 
 

@@ -1,5 +1,6 @@
 """A run's configuration: typed, documented, checked when it is made; unknown keys are errors."""
 
+import hashlib
 import os
 import reprlib
 from dataclasses import asdict
@@ -7,52 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.facesets import READERS, FaceSet, Format
 from face2exp_lib.meta_step import MetaOptions
 from face2exp_lib.networks import Backbone
 from face2exp_lib.shipped import shipped
+from face2exp_lib.sources import STRICT, Source
 
-STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 FLOAT32 = 1e38  # torch refuses a rate that its numbers cannot hold
-
-
-@dataclass(frozen=True, config=STRICT)
-class Source:
-    """Where one set of faces lies.
-
-    Attributes:
-        format: layout, see `face2exp_lib.facesets`.
-        path: below the data root, or absolute; empty for the embedded rendered faces.
-        part: part of the set: a folder (`train`), a Usage of fer2013.csv, a part of the pack.
-        codes: table in which labels are looked up, see `face2exp_lib.labels.CODES`.
-    """
-
-    format: Format
-    path: str = ""
-    part: str = ""
-    codes: Literal["names", "fer2013", "rafdb", "affectnet"] = "names"
-
-    def read(self, data_root: Path | None) -> FaceSet:
-        """Read the list of images and labels; no image is decoded.
-
-        Raises:
-            Face2ExpError: if the path is relative and there is no data root, or nothing is found.
-        """
-        if self.format == "rendered" and not self.path:
-            return READERS[self.format](shipped("data/rendered"), self.part, self.codes)
-        path = Path(os.path.expanduser(self.path))
-        if not path.is_absolute():
-            if data_root is None:
-                raise Face2ExpError(
-                    f"'{self.path}' lies below the data root, and none is set: give --data-root "
-                    "DIR or set FACE2EXP_DATA"
-                )
-            path = data_root / path
-        return READERS[self.format](path, self.part, self.codes)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -66,8 +31,20 @@ class Data:
         num_classes: 7, or 8 with contempt.
         validation: a set of its own, or None to cut one from `labelled`.
         validation_per_class: images of each class to cut; None with a set of its own.
-        per_class: Smp's images of each class; None takes the size of the smallest class.
-        balanced: False trains on all labels as they are (the paper's RAF-DB runs).
+        balanced: Smp draws the same number of each class; False keeps the labels unbalanced (the
+            paper's RAF-DB runs).
+        per_class: images of each class in the balanced draw; with neither this nor `percent` it
+            takes the size of the smallest class.
+        percent: size of the draw in percent of the images that training is left with; None takes
+            all of them where `balanced` is False.
+        ratios: of the classes in an unbalanced draw. `exact` keeps them, so that a run's rare
+            classes do not depend on its seed; `random` draws from all images alike. The paper does
+            not say which.
+        draw: a table of image,label (and part) as `face2exp data draw` writes it; takes the place
+            of the draws of training and, if it lists some, validation images.
+        drop: a table as `face2exp data audit` writes it: training leaves out its rows marked `yes`.
+        check_unlabelled: leave exact copies of evaluation images out of D_FR. Reads all of its
+            files once at the start; turn it off for millions, and audit them instead.
         stored_size: side in px to which images are resized when read (paper: 256).
         view_size: side in px of the random crop (paper: 224).
         in_memory: keep decoded images; for sets that fit.
@@ -80,8 +57,13 @@ class Data:
     num_classes: Literal[7, 8] = 7
     validation: Source | None = None
     validation_per_class: int | None = Field(default=None, gt=0)
-    per_class: int | None = Field(default=None, gt=0)
     balanced: bool = True
+    per_class: int | None = Field(default=None, gt=0)
+    percent: float | None = Field(default=None, gt=0, le=100)
+    ratios: Literal["exact", "random"] = "exact"
+    draw: str | None = None
+    drop: str | None = None
+    check_unlabelled: bool = True
     stored_size: int = Field(default=256, ge=32, le=1024)
     view_size: int = Field(default=224, ge=32, le=1024)
     in_memory: bool = False
@@ -95,6 +77,10 @@ class Data:
             raise ValueError("give either validation or validation_per_class")
         if self.per_class is not None and not self.balanced:
             raise ValueError("per_class is a balanced draw: leave it out or set balanced to true")
+        if self.per_class is not None and self.percent is not None:
+            raise ValueError("give either per_class or percent")
+        if self.ratios == "random" and (self.balanced or self.percent is None):
+            raise ValueError("ratios are those of an unbalanced draw: set balanced and percent")
         return self
 
 
@@ -213,6 +199,11 @@ def load_config(path: Path, changes: list[str] | None = None) -> RunConfig:
 def dump_config(config: RunConfig) -> str:
     """The configuration as YAML that `load_config` reads back to an equal one."""
     return yaml.safe_dump(asdict(config), sort_keys=False)
+
+
+def config_digest(config: RunConfig) -> str:
+    """The configuration in 16 hexadecimal digits."""
+    return hashlib.blake2b(dump_config(config).encode(), digest_size=8).hexdigest()
 
 
 def data_root(option: Path | None) -> Path | None:

@@ -87,10 +87,37 @@ class PixelImages:
         return Image.fromarray(self.pixels[index])
 
 
+class CroppedImages:
+    """The face that a box marks in each of some images.
+
+    Args:
+        images: the whole images, one for each face; an image with two faces stands there twice.
+        ids: one for each face.
+        boxes: (N, 4) left, top, right, bottom in px of the upright image.
+    """
+
+    def __init__(self, images: Images, ids: Sequence[str], boxes: np.ndarray) -> None:
+        self.images, self.ids, self.boxes = images, ids, boxes
+
+    def read(self, index: int) -> bytes:
+        # Two faces of one image are no copies of each other.
+        return self.images.read(index) + self.boxes[index].tobytes()
+
+    def open(self, index: int) -> Image.Image:
+        left, top, right, bottom = (round(float(edge)) for edge in self.boxes[index])
+        with self.images.open(index) as image:
+            upright = _upright(image)
+            box = max(left, 0), max(top, 0), min(right, upright.width), min(bottom, upright.height)
+            if box[0] >= box[2] or box[1] >= box[3]:
+                raise ValueError(
+                    f"the face's box {left}, {top}, {right}, {bottom} lies outside of its "
+                    f"{upright.width} x {upright.height} pixels"
+                )
+            return upright.crop(box)
+
+
 def decode(images: Images, index: int, size: int) -> torch.Tensor:
     """One image as RGB, upright, resized to a square.
-
-    Transparency is dropped, 16 bits a channel become 8.
 
     Returns:
         (3, size, size) uint8.
@@ -98,16 +125,25 @@ def decode(images: Images, index: int, size: int) -> torch.Tensor:
     Raises:
         Face2ExpError: if it cannot be read to its end; the message names it.
     """
+    image = decode_whole(images, index)
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def decode_whole(images: Images, index: int) -> Image.Image:
+    """One image as RGB, upright, in its own size.
+
+    Transparency is dropped, 16 bits a channel become 8.
+
+    Raises:
+        Face2ExpError: if it cannot be read to its end; the message names it.
+    """
     try:
         with images.open(index) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"unpacks to {image.width} x {image.height} pixels")
-            image = _rgb(ImageOps.exif_transpose(image))
-            if image.size != (size, size):
-                image = image.resize((size, size), Image.Resampling.BILINEAR)
+            return _rgb(_upright(image))
     except Exception as error:  # a damaged file makes the parsers raise nearly anything
         raise unreadable(images, index, error) from error
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
 def unreadable(images: Images, index: int, error: Exception) -> Face2ExpError:
@@ -118,6 +154,12 @@ def unreadable(images: Images, index: int, error: Exception) -> Face2ExpError:
     )
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"unpacks to {image.width} x {image.height} pixels")
+    return ImageOps.exif_transpose(image)
+
+
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow's own conversion clips to white
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
@@ -126,8 +168,11 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def list_images(folder: Path) -> list[str]:
-    """Image files below `folder`, sorted, relative to it; linked folders are not entered.
+def list_images(folder: Path) -> tuple[list[str], list[str]]:
+    """Image files below `folder`, and linked folders, which are not entered: they may be loops.
+
+    Returns:
+        Both sorted and relative to `folder`, with `/` between their parts.
 
     Raises:
         Face2ExpError: if a folder cannot be listed: its images would be missing unnoticed.
@@ -138,9 +183,10 @@ def list_images(folder: Path) -> list[str]:
             f"{error.filename}: cannot be listed ({error.strerror}): give a folder that can be read"
         ) from error
 
-    found = []
-    for parent, _, files in os.walk(folder, onerror=fail):
-        for name in files:
-            if Path(name).suffix.lower() in SUFFIXES:
-                found.append((Path(parent) / name).relative_to(folder).as_posix())
-    return sorted(found)
+    found, linked = [], []
+    for parent, folders, files in os.walk(folder, onerror=fail):
+        below = Path(parent).relative_to(folder).as_posix()
+        prefix = "" if below == "." else f"{below}/"
+        found += [prefix + name for name in files if os.path.splitext(name)[1].lower() in SUFFIXES]
+        linked += [prefix + name for name in folders if os.path.islink(os.path.join(parent, name))]
+    return sorted(found), sorted(linked)

@@ -49,6 +49,12 @@ CODES: dict[str, dict[str, Expression]] = {
     "affectnet": dict(zip("01234567", (N, H, SA, SU, F, D, A, C), strict=True)),
 }
 
+# What a set's own table marks as showing no basic expression: left out and counted.
+LEFT_OUT: dict[str, dict[str, str]] = {
+    "affectnet": {"8": "none", "9": "uncertain", "10": "non-face"},
+    "names": {name: name for name in ("none", "uncertain", "non-face")},
+}
+
 
 def class_names(num_classes: int) -> tuple[str, ...]:
     """Names of the first `num_classes` expressions (7 without contempt, 8 with it)."""
@@ -71,3 +77,8 @@ def parse_label(text: str, codes: str = "names") -> Expression:
         known = ", ".join(table)
         raise Face2ExpError(f"unknown label {text!r}: the code table '{codes}' knows {known}")
     return label
+
+
+def left_out(text: str, codes: str) -> str | None:
+    """What a label means that its set marks as no expression, else None."""
+    return LEFT_OUT.get(codes, {}).get(text.strip().lower())

@@ -2,34 +2,65 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from face2exp_lib.config import RunConfig
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet, without_copies
+from face2exp_lib.imagelists import Draw, list_digest, read_draw, read_drops
 from face2exp_lib.labels import class_names
-from face2exp_lib.sampling import balanced_draw, class_counts
+from face2exp_lib.sampling import (
+    balanced_draw,
+    class_counts,
+    images_per_class,
+    proportional_draw,
+)
+from face2exp_lib.sources import below_data_root
 
 
 @dataclass(frozen=True)
-class RunData:
-    """The sets of one run.
+class LabelledData:
+    """The labelled sets of one run.
 
     Attributes:
         long_tailed: D'_FER less what evaluation holds out.
         labelled: D_FER = Smp(D'_FER), or all of D'_FER where the config says so.
         validation, test: what chooses the checkpoint, what is read once at the end.
-        unlabelled: D_FR.
-        label_budget: labels used for training, for validation, and together.
+        left_out: set -> reason -> number of images that training does without.
     """
 
     long_tailed: FaceSet
     labelled: FaceSet
     validation: FaceSet
     test: FaceSet
+    left_out: dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True)
+class RunData(LabelledData):
+    """The sets of one run.
+
+    Attributes:
+        unlabelled: D_FR.
+        label_budget: labels used for training, for validation, and together.
+    """
+
     unlabelled: FaceSet
     label_budget: dict[str, int]
+
+    def record(self) -> dict[str, Any]:
+        """Number of images and digest of the list of each set, and what was left out."""
+        names = ("long_tailed", "labelled", "validation", "test", "unlabelled")
+        sets = {name: getattr(self, name) for name in names}
+        return {
+            "sets": {
+                name: {"num_images": len(faces), "digest": list_digest(faces)}
+                for name, faces in sets.items()
+            },
+            "left_out": self.left_out,
+        }
 
 
 def read_test(config: RunConfig, data_root: Path | None) -> FaceSet:
@@ -46,50 +77,182 @@ def read_run_data(config: RunConfig, data_root: Path | None) -> RunData:
     Raises:
         Face2ExpError: if a set is missing, a class is empty, or a draw asks for too many.
     """
-    data, names = config.data, class_names(config.data.num_classes)
-    test = read_test(config, data_root)
-    pool = without_copies(_of_classes(data.labelled.read(data_root), len(names)), [test])
-    if data.validation is not None:
-        validation = _of_classes(data.validation.read(data_root), len(names))
-    else:
-        chosen = balanced_draw(
-            pool.known_labels(),
-            names,
-            per_class=data.validation_per_class,
-            seed=config.seed,
-            purpose="validation",
+    parts = read_labelled_data(config, data_root)
+    drops = _drops(config, data_root)
+    unlabelled = config.data.unlabelled.read(data_root)
+    own = {unlabelled.name, parts.long_tailed.name}
+    if drops and not own & drops.keys():
+        raise Face2ExpError(
+            f"{config.data.drop}: lists images of {', '.join(sorted(drops))}, and this run trains "
+            f"on {' and '.join(sorted(own))}: audit these"
         )
-        validation = pool.subset(chosen, f"{pool.name} (validation)")
-        pool = pool.subset(np.setdiff1d(np.arange(len(pool)), chosen))
-    pool = without_copies(pool, [validation])
-    for part in (pool, validation, test):
-        for name, count in class_counts(part.known_labels(), names).items():
-            if count == 0:
-                raise Face2ExpError(f"{part.name}: class '{name}' has no image: add some")
-    labelled = pool
-    if data.balanced:
-        drawn = balanced_draw(
-            pool.known_labels(),
-            names,
-            per_class=data.per_class,
-            seed=config.seed,
-            purpose="training",
-        )
-        labelled = pool.subset(drawn, f"{pool.name} (Smp)")
-    unlabelled = data.unlabelled.read(data_root)
+    unlabelled, left_out = _dropped(config, drops, unlabelled)
+    if config.data.check_unlabelled:
+        kept = without_copies(unlabelled, [parts.test, parts.validation])
+        left_out["copies of evaluation images"] = len(unlabelled) - len(kept)
+        unlabelled = kept
+    if len(unlabelled) == 0:
+        raise Face2ExpError(f"{unlabelled.name}: no image is left of it: add some")
     warm = config.training
     all_used = (
         config.method == "meta"
         and warm.warm_start_steps > 0
         and warm.warm_start_labels == "long_tailed"
     )
-    train_labels = len(pool) if all_used else len(labelled)
+    train_labels = len(parts.long_tailed) if all_used else len(parts.labelled)
     budget = {
         "train": train_labels,
-        "validation": len(validation),
-        "total": train_labels + len(validation),
+        "validation": len(parts.validation),
+        "total": train_labels + len(parts.validation),
     }
-    return RunData(pool, labelled, validation, test, unlabelled, budget)
+    return RunData(
+        parts.long_tailed,
+        parts.labelled,
+        parts.validation,
+        parts.test,
+        {**parts.left_out, "unlabelled": left_out},
+        unlabelled,
+        budget,
+    )
+
+
+def read_labelled_data(config: RunConfig, data_root: Path | None) -> LabelledData:
+    """`read_run_data` without the unlabelled faces."""
+    data, names = config.data, class_names(config.data.num_classes)
+    test = read_test(config, data_root)
+    listed = data.labelled.read(data_root)
+    pool, left_out = _dropped(config, _drops(config, data_root), listed)
+    pool = _of_classes(pool, len(names))
+    unheld = without_copies(pool, [test])
+    left_out["copies of test images"] = len(pool) - len(unheld)
+    pool = unheld
+    draw = Draw({}, {})
+    if data.draw is not None:
+        draw = _draw_of_classes(read_draw(below_data_root(data.draw, data_root)), len(names))
+    if data.validation is not None:
+        validation = _of_classes(data.validation.read(data_root), len(names))
+    else:
+        if draw.validation:
+            chosen = _rows_of(draw.validation, pool, listed, data.draw)
+        else:
+            free = np.flatnonzero([image not in draw.train for image in pool.ids])
+            chosen = free[
+                balanced_draw(
+                    pool.known_labels()[free],
+                    names,
+                    per_class=data.validation_per_class,
+                    seed=config.seed,
+                    purpose="validation",
+                )
+            ]
+        validation = pool.subset(chosen, f"{pool.name} (validation)")
+        pool = pool.subset(np.setdiff1d(np.arange(len(pool)), chosen))
+    unheld = without_copies(pool, [validation])
+    left_out["copies of validation images"] = len(pool) - len(unheld)
+    pool = unheld
+    _must_have_all_classes((pool, validation, test), names)
+    if draw.train:
+        labelled = pool.subset(_rows_of(draw.train, pool, listed, data.draw), f"{pool.name} (list)")
+        _must_have_all_classes((labelled,), names)
+    else:
+        labelled = _smp(config, pool)
+    return LabelledData(pool, labelled, validation, test, {"labelled": left_out})
+
+
+def _smp(config: RunConfig, pool: FaceSet) -> FaceSet:
+    """D_FER = Smp(D'_FER), or D'_FER itself."""
+    data, names = config.data, class_names(config.data.num_classes)
+    labels = pool.known_labels()
+    if data.balanced:
+        per_class = data.per_class
+        if data.percent is not None:
+            per_class = images_per_class(len(pool), data.percent, len(names))
+        drawn = balanced_draw(
+            labels, names, per_class=per_class, seed=config.seed, purpose="training"
+        )
+    elif data.percent is not None:
+        drawn = proportional_draw(
+            labels,
+            names,
+            percent=data.percent,
+            ratios=data.ratios,
+            seed=config.seed,
+            purpose="training",
+        )
+    else:
+        return pool
+    return pool.subset(drawn, f"{pool.name} (Smp)")
+
+
+def _drops(config: RunConfig, data_root: Path | None) -> dict[str, set[str]]:
+    if config.data.drop is None:
+        return {}
+    return read_drops(below_data_root(config.data.drop, data_root))
+
+
+def _dropped(
+    config: RunConfig, drops: dict[str, set[str]], faces: FaceSet
+) -> tuple[FaceSet, dict[str, int]]:
+    """The set less what `data.drop` lists of it, and a count of that.
+
+    Raises:
+        Face2ExpError: if the table lists an image that the set lacks.
+    """
+    dropped, ids = drops.get(faces.name, set()), faces.ids
+    lacking = dropped.difference(ids)
+    if lacking:
+        raise Face2ExpError(
+            f"{config.data.drop}: {faces.name} lacks {len(lacking)} of the images that it lists, "
+            f"such as {min(lacking)}: audit the set again"
+        )
+    kept = np.flatnonzero([image not in dropped for image in ids])
+    return faces.subset(kept), {"listed in data.drop": len(ids) - len(kept)}
+
+
+def _draw_of_classes(draw: Draw, num_classes: int) -> Draw:
+    parts = (
+        {image: label for image, label in part.items() if label < num_classes}
+        for part in (draw.train, draw.validation)
+    )
+    return Draw(*parts)
+
+
+def _rows_of(part: dict[str, int], pool: FaceSet, listed: FaceSet, path: str | None) -> np.ndarray:
+    """Where the images of a draw's list stand in `pool`, sorted.
+
+    Raises:
+        Face2ExpError: if one is not there or has another label there.
+    """
+    row_of = {image: row for row, image in enumerate(pool.ids)}
+    lacking = sorted(part.keys() - row_of.keys())
+    if lacking:
+        unknown = sorted(set(lacking).difference(listed.ids))
+        if unknown:
+            raise Face2ExpError(
+                f"{path}: {listed.name} lacks {len(unknown)} of the images that it lists, such as "
+                f"{unknown[0]}: take the list's own set"
+            )
+        raise Face2ExpError(
+            f"{path}: {len(lacking)} of the images that it lists may not be trained on, such as "
+            f"{lacking[0]}: copies of evaluation images, or in data.drop: draw again"
+        )
+    labels = pool.known_labels()
+    for image, label in part.items():
+        held = int(labels[row_of[image]])
+        if held != label:
+            names = class_names(8)
+            raise Face2ExpError(
+                f"{path}: {image} is '{names[label]}' there and '{names[held]}' in {listed.name}: "
+                "take the list's own set and codes"
+            )
+    return np.sort(np.array([row_of[image] for image in part], dtype=np.int64))
+
+
+def _must_have_all_classes(parts: tuple[FaceSet, ...], names: tuple[str, ...]) -> None:
+    for part in parts:
+        for name, count in class_counts(part.known_labels(), names).items():
+            if count == 0:
+                raise Face2ExpError(f"{part.name}: class '{name}' has no image: add some")
 
 
 def _of_classes(faces: FaceSet, num_classes: int) -> FaceSet:

@@ -19,7 +19,7 @@ from face2exp_lib.networks import build_network
 from face2exp_lib.phases import Phase, Rate
 from face2exp_lib.provenance import environment
 from face2exp_lib.splits import RunData, read_run_data
-from face2exp_lib.storage import read_jsonl, write_json, write_text
+from face2exp_lib.storage import read_json, read_jsonl, write_json, write_text
 
 
 def train(
@@ -32,7 +32,8 @@ def train(
 
     Raises:
         Face2ExpError: if the folder holds a run and `resume` is not given, or another config's run,
-            or another process is writing it; if data are missing; if a loss is not finite.
+            or another process is writing it; if data are missing or have changed since the run
+            began; if a loss is not finite.
     """
     held = {path.name for path in run_dir.iterdir()} - {".lock"} if run_dir.is_dir() else set()
     if held and "config.yaml" not in held:
@@ -60,6 +61,9 @@ def train(
 def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
     device = choose_device(config.device)
     data = read_run_data(config, data_root)
+    last, best = run_dir / "checkpoints" / "last.pt", run_dir / "checkpoints" / "best.pt"
+    if last.exists():
+        _must_be_same_data(data, run_dir)
     networks = {
         name: build_network(
             config.network.backbone,
@@ -72,10 +76,10 @@ def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
     deployed = networks["adaptation" if config.method == "meta" else "base"]
     phases = plan_phases(config, data, networks)
     validation = _decoded(config, data, "validation")
-    last, best = run_dir / "checkpoints" / "last.pt", run_dir / "checkpoints" / "best.pt"
     step, first_phase, best_score = _restore(last, networks, phases)
     write_text(run_dir / "config.yaml", dump_config(config))
     write_json(run_dir / "environment.json", environment())
+    write_json(run_dir / "data.json", data.record())
     log = MetricsLog(run_dir / "metrics.jsonl", keep_before=step)
 
     num_steps = sum(phase.num_steps for phase in phases)
@@ -190,6 +194,24 @@ def _claim(config: RunConfig, run_dir: Path, resume: bool) -> None:
         if not same:
             raise Face2ExpError(
                 f"{run_dir}: holds a run of another config: see {path}, or choose another --run-dir"
+            )
+
+
+def _must_be_same_data(data: RunData, run_dir: Path) -> None:
+    """Make sure that a run goes on with the images and labels that it began with.
+
+    Raises:
+        Face2ExpError: naming the set that has changed.
+    """
+    if not (run_dir / "data.json").exists():  # a run of a version that wrote none
+        return
+    begun_with = read_json(run_dir / "data.json", "sets")["sets"]
+    for name, now in data.record()["sets"].items():
+        if begun_with.get(name) != now:
+            raise Face2ExpError(
+                f"{run_dir}: its {name} set has changed since the run began (now "
+                f"{now['num_images']} images, see data.json there): restore it, or choose another "
+                "--run-dir"
             )
 
 

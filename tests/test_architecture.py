@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "face2exp_lib"
+ADAPTERS = PACKAGE / "adapters"
 ORDER = (
     "errors",
     "labels",
@@ -17,12 +18,15 @@ ORDER = (
     "provenance",
     "images",
     "facesets",
+    "adapters",
     "sampling",
     "augmentation",
     "networks",
     "feedback",
     "meta_step",
+    "sources",
     "config",
+    "imagelists",
     "splits",
     "batches",
     "checkpoint",
@@ -31,8 +35,26 @@ ORDER = (
     "evaluation",
     "training",
     "inspection",
+    "fingerprints",
+    "audit",
     "figures",
+    "inspection_report",
     "cli",
+)
+ADAPTERS_ORDER = (
+    "published",
+    "tables",
+    "adapter",
+    "rendered",
+    "folders",
+    "fer2013",
+    "rafdb",
+    "affectnet",
+    "expw",
+    "listed",
+    "celeba",
+    "recordio",
+    "__init__",
 )
 FACES_MAY_USE = {"errors", "storage", "labels", "seeding"}
 APART = {"__init__", "sphinx_plotly"}
@@ -56,10 +78,26 @@ def imported(path: Path) -> set[str]:
 
 
 def test_every_module_has_its_place() -> None:
-    assert {path.stem for path in PACKAGE.glob("*.py")} == {*ORDER, *APART}
+    modules = {path.stem for path in PACKAGE.glob("*.py")}
+    assert {*modules, "adapters"} == {*ORDER, *APART}
+    assert {path.stem for path in ADAPTERS.glob("*.py")} == set(ADAPTERS_ORDER)
 
 
-@pytest.mark.parametrize("module", ORDER)
+@pytest.mark.parametrize("module", ADAPTERS_ORDER)
+def test_an_adapter_imports_only_from_what_stands_before_it(module: str) -> None:
+    path = ADAPTERS / f"{module}.py"
+    assert imported(path) <= {*ORDER[: ORDER.index("adapters") + 1]}
+    names = {
+        node.module.split(".")[2]
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        and node.module
+        and node.module.startswith("face2exp_lib.adapters.")
+    }
+    assert names <= set(ADAPTERS_ORDER[: ADAPTERS_ORDER.index(module)])
+
+
+@pytest.mark.parametrize("module", [module for module in ORDER if module != "adapters"])
 def test_a_module_imports_only_from_what_stands_before_it(module: str) -> None:
     before = {*ORDER[: ORDER.index(module)], *(["faces"] if module == "cli" else [])}
     assert imported(PACKAGE / f"{module}.py") <= before
@@ -88,7 +126,8 @@ def test_the_check_would_notice(tmp_path: Path) -> None:
 
 def test_files_are_short() -> None:
     """A module of more than 300 lines wants splitting."""
-    lengths = {path.stem: len(path.read_text().splitlines()) for path in PACKAGE.glob("*.py")}
+    paths = [*PACKAGE.glob("*.py"), *ADAPTERS.glob("*.py")]
+    lengths = {path.stem: len(path.read_text().splitlines()) for path in paths}
     assert {name: length for name, length in lengths.items() if length > 300} == {}
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from face2exp_lib.adapters.folders import read_class_folders, read_identity_folders
 from face2exp_lib.batches import DecodedFaces, ordered_batches, step_batches
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.facesets import FaceSet, read_class_folders, read_identity_folders
+from face2exp_lib.facesets import FaceSet
 from face2exp_lib.images import ZipImages
 
 WORKERS = (  # what torch says on a single core, and Python of any fork beside threads

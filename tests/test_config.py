@@ -24,7 +24,9 @@ def test_every_packaged_config_loads_and_says_what_it_is(path: Path) -> None:
 
 
 def test_the_configs_of_the_issue_are_there() -> None:
-    expected = {"affectnet7_10pct", "fer2013_lfw_cpu", "rafdb_100pct", "rendered_cpu"}
+    expected = {f"affectnet7_{percent}pct" for percent in (1, 5, 10)} | {"affectnet8_10pct"}
+    expected |= {f"rafdb_{percent}pct" for percent in (25, 50, 100)}
+    expected |= {"fer2013_lfw_cpu", "rendered_cpu"}
     assert expected <= {path.stem for path in CONFIGS}
 
 
@@ -141,8 +143,8 @@ def test_set_that_says_nothing_or_something_unknown(tiny: Tiny, change: str, mes
         ("data.stored_size=8", r"data\.stored_size: .*greater than or equal to 32"),
         ("data.stored_size=9999", r"data\.stored_size: .*less than or equal to 1024"),
         ("data.num_workers=-1", r"data\.num_workers: .*greater than or equal to 0"),
-        ("data.test.format=lmdb", r"data\.test\.format: .*'rendered'"),
-        ("data.test.codes=ckplus", r"data\.test\.codes: .*'fer2013'"),
+        ("data.test.format=lmdb", r"data\.test\.format: no such format 'lmdb': take rendered"),
+        ("data.test.codes=ckplus", r"data\.test\.codes: no such codes 'ckplus': take names"),
         ("data.test.path=2013", r"data\.test\.path: .*string, got 2013"),
         ("data.test=[1, 2]", r"data\.test: .*dictionary"),
         ("seed=-1", r"seed: .*greater than or equal to 0"),
@@ -161,6 +163,10 @@ def test_set_that_says_nothing_or_something_unknown(tiny: Tiny, change: str, mes
             r"data: give either validation or validation_per_class",
         ),
         ("data.balanced=false", r"data: per_class is a balanced draw: leave it out"),
+        ("data.percent=0", r"data\.percent: .*greater than 0"),
+        ("data.percent=101", r"data\.percent: .*less than or equal to 100"),
+        ("data.percent=10", r"data: give either per_class or percent"),
+        ("data.ratios=random", r"data: ratios are those of an unbalanced draw"),
     ],
 )
 def test_impossible_value_is_named_with_file_and_key(tiny: Tiny, change: str, message: str) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from face2exp_lib import evaluation
+from face2exp_lib.adapters.folders import read_class_folders
 from face2exp_lib.augmentation import MEAN, STD
 from face2exp_lib.batches import DecodedFaces
 from face2exp_lib.checkpoint import load_checkpoint
@@ -26,7 +27,6 @@ from face2exp_lib.evaluation import (
     predict_images,
     predict_logits,
 )
-from face2exp_lib.facesets import read_class_folders
 from face2exp_lib.images import PixelImages
 from face2exp_lib.labels import class_names
 from face2exp_lib.networks import build_network

@@ -18,7 +18,14 @@ from PIL import Image
 
 from face2exp_lib import images
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.images import FileImages, PixelImages, ZipImages, decode, list_images
+from face2exp_lib.images import (
+    CroppedImages,
+    FileImages,
+    PixelImages,
+    ZipImages,
+    decode,
+    list_images,
+)
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 CORNERS = np.array([[RED, GREEN], [BLUE, WHITE]], dtype=np.uint8)
@@ -209,6 +216,42 @@ def test_pixel_images() -> None:
     assert faces.read(0) != faces.read(1)
 
 
+def cropped(images: images.Images, *box: float) -> CroppedImages:
+    return CroppedImages(images, ["face"], np.array([box], dtype=np.float32))
+
+
+def test_a_face_is_cut_out_by_its_box(tmp_path: Path) -> None:
+    pixels = np.zeros((10, 20, 3), np.uint8)
+    pixels[2:6, 5:11] = 200
+    files = stored(tmp_path, Image.fromarray(pixels), "a.png")
+    assert (decode(cropped(files, 5, 2, 11, 6), 0, 4) == 200).all()
+    assert (decode(cropped(files, 5.4, 1.6, 10.6, 6.4), 0, 4) == 200).all()
+    assert decode(cropped(files, 4, 2, 11, 6), 0, 32).min() == 0
+
+
+def test_a_box_is_clipped_to_its_image(tmp_path: Path) -> None:
+    files = stored(tmp_path, Image.fromarray(np.full((10, 20, 3), 200, np.uint8)), "a.png")
+    face = cropped(files, -5, -5, 1000, 1000)
+    with face.open(0) as image:
+        assert image.size == (20, 10)
+    with pytest.raises(Face2ExpError, match=r"^face: .*20, 0, 30, 9 lies outside of its 20 x 10"):
+        decode(cropped(files, 20, 0, 30, 9), 0, 4)
+
+
+def test_a_box_counts_in_the_upright_image(tmp_path: Path) -> None:
+    """Corners turned a quarter: blue is at the upper left."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    files = stored(tmp_path, Image.fromarray(CORNERS), "a.png", exif=exif)
+    assert rows(decode(cropped(files, 0, 0, 1, 1), 0, 1)).tolist() == [[list(BLUE)]]
+
+
+def test_a_huge_image_is_refused_before_it_is_cut(tmp_path: Path) -> None:
+    (tmp_path / "bomb.png").write_bytes(png_header(9_000, 9_000))
+    with pytest.raises(Face2ExpError, match=r"^face: .*unpacks to"):
+        decode(cropped(FileImages(tmp_path, ["bomb.png"]), 0, 0, 9, 9), 0, 32)
+
+
 @pytest.fixture
 def pack(tmp_path: Path) -> Path:
     path = tmp_path / "pack.zip"
@@ -288,7 +331,7 @@ def test_list_images_is_sorted_deep_and_takes_images_only(tmp_path: Path) -> Non
     for name in ("b/2.PNG", "b/1.jpeg", "a/deep/3.webp", "a/notes.txt", "a/.DS_Store"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    assert list_images(tmp_path) == ["a/deep/3.webp", "b/1.jpeg", "b/2.PNG"]
+    assert list_images(tmp_path) == (["a/deep/3.webp", "b/1.jpeg", "b/2.PNG"], [])
 
 
 def test_a_loop_of_links_ends(tmp_path: Path) -> None:
@@ -296,7 +339,7 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
     (tmp_path / "a" / "1.png").write_bytes(b"")
     (tmp_path / "a" / "again").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "self").symlink_to(tmp_path / "self")
-    assert list_images(tmp_path) == ["a/1.png"]
+    assert list_images(tmp_path) == (["a/1.png"], ["a/again"])
 
 
 def test_folder_that_cannot_be_listed_is_an_error_and_no_hole(

@@ -1,17 +1,30 @@
 """What `face2exp data inspect` recognises."""
 
+import csv
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from face2exp_lib.adapters import ADAPTERS
+from face2exp_lib.adapters.published import (
+    AFFECTNET_TRAIN,
+    FER2013_PUBLIC,
+    FER2013_TRAIN,
+    RAFDB_TEST,
+    RAFDB_TRAIN,
+    Published,
+)
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.inspection import Inspection, inspect
-from face2exp_lib.labels import class_names
+from face2exp_lib.inspection import Inspection, inspect, write_bad
+from face2exp_lib.labels import CODES, class_names
 from face2exp_lib.sampling import class_counts
+from tests.adapters import trees
+from tests.adapters.trees import put
 
 Picture = Callable[[int, int], bytes]
+Counts = dict[str, int]
 
 
 def summary(found: list[Inspection]) -> list[tuple[str, str, int, int]]:
@@ -126,7 +139,7 @@ def test_file_that_fits_no_layout(tmp_path: Path, content: bytes) -> None:
     [
         (b"emotion,pixels,Usage\n3,\xff\xfe,Training\n", "not readable as a csv table"),
         (b"emotion,pixels\n3,7\n", "column 'Usage' is missing"),
-        (b"emotion,pixels,Usage\n3,7,Training\n", "line 2: needs 2,304 pixels"),
+        (b"emotion,pixels,Usage\n3,7,Training\n", "no usable row .*Training_2: needs 2,304 pixels"),
     ],
 )
 def test_csv_that_looks_right_and_is_broken(tmp_path: Path, content: bytes, message: str) -> None:
@@ -152,13 +165,184 @@ def test_a_loop_of_links_ends(tmp_path: Path, picture: Picture) -> None:
     assert summary(inspect(tmp_path)) == [(tmp_path.name, "class_folders", 2, 0)]
 
 
-def test_a_folder_that_names_no_expression_among_the_classes_is_not_passed_over(
+def test_a_folder_that_names_no_expression_among_the_classes(
     tmp_path: Path, picture: Picture
 ) -> None:
-    """The folders then count as identities, which the output says."""
     for name in ("happy", "sad", "smug"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "1.png").write_bytes(picture(0, 0))
+        put(tmp_path / name / "1.png", picture(0, 0))
     (found,) = inspect(tmp_path)
-    assert found.format == "identity_folders"
-    assert len(found.faces) == 3
+    assert (found.format, len(found.faces)) == ("class_folders", 2)
+    assert found.warnings == ["folder 'smug' names no expression: its 1 images are left out"]
+    assert [skipped.image for skipped in found.faces.skipped] == ["smug/1.png"]
+    assert found.num_bad == 1
+
+
+# Each layout by its own files
+
+
+def test_rafdb(tmp_path: Path) -> None:
+    labels = [(f"train_0000{i}.jpg", str(i)) for i in range(1, 8)] + [("test_0001.jpg", "3")]
+    found = inspect(trees.rafdb(tmp_path / "basic", labels))
+    assert summary(found) == [("basic/train", "rafdb", 7, 0), ("basic/test", "rafdb", 1, 0)]
+    assert [part.codes for part in found] == ["rafdb", "rafdb"]
+
+
+def test_affectnet_of_2017_and_2021(tmp_path: Path) -> None:
+    rows = [("1/a.jpg", "0,0,9,9", "0"), ("2/a.jpg", "nan,0,9,9", "1"), ("2/b.jpg", ",,,", "8")]
+    (old,) = inspect(trees.affectnet_2017(tmp_path / "2017", rows))
+    assert (old.format, old.part, len(old.faces), old.num_bad) == ("affectnet", "train", 1, 1)
+    assert len(old.faces.skipped) == 2
+    root = trees.affectnet_2021(tmp_path / "2021", "val_set", {"0": "6"})
+    (new,) = inspect(root)
+    assert (new.format, new.part, new.counts["anger"]) == ("affectnet", "val", 1)
+
+
+def test_the_other_layouts(tmp_path: Path) -> None:
+    image = trees.jpeg(0)
+    trees.fer2013(tmp_path / "plus", [trees.fer2013_row(3, "Training")])
+    trees.ferplus(tmp_path / "plus", ["Training,fer0000000.png,0,9,1,0,0,0,0,0,0,0"])
+    trees.expw(tmp_path / "expw", ["a.jpg 0 0 0 9 9 50 3"])
+    trees.celeba(tmp_path / "celeba", {"000001.jpg": 7})
+    trees.recordio(tmp_path / "rec", [(image, (1,))])
+    put(tmp_path / "listed" / "1.jpg", image)
+    put(tmp_path / "listed" / "faces.csv", "path,label\n1.jpg,happy\n")
+    formats = {
+        name: [part.format for part in inspect(tmp_path / name)]
+        for name in ("plus", "expw", "celeba", "rec", "listed/faces.csv")
+    }
+    assert formats == {
+        "plus": ["ferplus", "fer2013_csv"],
+        "expw": ["expw"],
+        "celeba": ["celeba"],
+        "rec": ["recordio"],
+        "listed/faces.csv": ["listed"],
+    }
+
+
+# What looks wrong
+
+
+def shares(published: Published, scale: float, order: dict[str, str] | None = None) -> Counts:
+    """Folder by code -> number of images; `order` exchanges the codes of classes."""
+    code_of = {label.name.lower(): code for code, label in CODES[published.codes].items()}
+    order = order or {}
+    return {
+        code_of[order.get(name, name)]: max(1, round(count * scale))
+        for name, count in published.counts.items()
+    }
+
+
+SWAPPED = {"anger": "disgust", "disgust": "anger"}
+
+
+@pytest.mark.parametrize("folder", ["train", "my_faces"])
+def test_swapped_codes_of_affectnet(tmp_path: Path, folder: str) -> None:
+    root = tmp_path / folder
+    trees.class_folders(root, shares(AFFECTNET_TRAIN, 1 / 500, SWAPPED), trees.jpeg(0))
+    (found,) = inspect(root)
+    assert found.published is AFFECTNET_TRAIN
+    assert found.warnings == [
+        "the class counts fit AffectNet train better in another order: anger and disgust look "
+        "exchanged: check the label codes"
+    ]
+
+
+def test_right_codes_give_no_warning(tmp_path: Path) -> None:
+    trees.class_folders(tmp_path / "a", shares(AFFECTNET_TRAIN, 1 / 500), trees.jpeg(0))
+    trees.class_folders(tmp_path / "r" / "train", shares(RAFDB_TRAIN, 1 / 20), trees.jpeg(0))
+    assert inspect(tmp_path / "a")[0].warnings == []
+    (found,) = inspect(tmp_path / "r")
+    assert (found.published, found.warnings) == (RAFDB_TRAIN, [])
+
+
+def test_names_in_the_order_of_the_alphabet(tmp_path: Path) -> None:
+    """Classes numbered as folders are sorted, read by RAF-DB's codes."""
+    names = sorted(RAFDB_TRAIN.counts)
+    counts = {str(i + 1): RAFDB_TRAIN.counts[name] // 20 for i, name in enumerate(names)}
+    trees.class_folders(tmp_path / "train", counts, trees.jpeg(0))
+    (found,) = inspect(tmp_path)
+    assert "fit RAF-DB train better in another order" in found.warnings[0]
+    assert "disgust as fear" in found.warnings[0] or "and" in found.warnings[0]
+
+
+def test_numbers_that_two_sets_use(tmp_path: Path) -> None:
+    even = trees.class_folders(tmp_path / "even", dict.fromkeys("0123456", 2))
+    (found,) = inspect(even)
+    assert found.codes == "affectnet"
+    assert "read as affectnet (a guess); if that is wrong, set codes: fer2013" in found.warnings[0]
+    counts = shares(FER2013_TRAIN, 1 / 100)
+    (found,) = inspect(trees.class_folders(tmp_path / "fer", counts, trees.jpeg(0)))
+    assert found.codes == "fer2013"
+    assert "read as fer2013 (their counts are like it)" in found.warnings[0]
+
+
+def test_mixed_up_parts(tmp_path: Path) -> None:
+    for name in ("happy", "sad"):
+        put(tmp_path / "train" / name / "train_1.jpg", trees.jpeg(0))
+        put(tmp_path / "train" / name / "test_1.jpg", trees.jpeg(1))
+        put(tmp_path / "test" / name / "train_2.jpg", trees.jpeg(2))
+    test, train = inspect(tmp_path)
+    assert test.warnings == ["the part is called test, its images train_*: are they mixed up?"]
+    assert train.warnings == [
+        "images of several parts are mixed here, by their names: 2 test_*, 2 train_*"
+    ]
+
+
+def test_parts_by_their_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("face2exp_lib.inspection.decode", lambda *_: None)  # 18,407 times
+    both = {name: RAFDB_TRAIN.counts[name] + RAFDB_TEST.counts[name] for name in RAFDB_TEST.counts}
+    code_of = {label.name.lower(): code for code, label in CODES["rafdb"].items()}
+    for folder, counts in (("all/train", both), ("wrong/train", RAFDB_TEST.counts)):
+        for name, count in counts.items():
+            (tmp_path / folder / code_of[name]).mkdir(parents=True)
+            for number in range(count):
+                (tmp_path / folder / code_of[name] / f"{number}.jpg").touch()
+    (found,) = inspect(tmp_path / "all")
+    assert found.warnings == [
+        "as many images as RAF-DB train and RAF-DB test hold together: separate them"
+    ]
+    (found,) = inspect(tmp_path / "wrong")
+    assert found.warnings == ["the part is called train, but its counts are those of RAF-DB test"]
+
+
+def test_an_outer_folder_names_the_inner_ones(tmp_path: Path) -> None:
+    trees.rafdb(tmp_path / "sets" / "RAF-DB" / "basic", [("train_00001.jpg", "5")])
+    trees.class_folders(tmp_path / "sets" / "mine" / "train", {"happy": 1, "sad": 1})
+    with pytest.raises(Face2ExpError, match=r"sets: an outer folder: inspect .*RAF-DB/basic \(raf"
+                       r"db\) or .*sets/mine \(class_folders\)|mine .* or .*basic"):  # fmt: skip
+        inspect(tmp_path / "sets")
+
+
+def test_a_set_beside_parts_is_not_taken_for_persons(tmp_path: Path) -> None:
+    trees.class_folders(tmp_path / "train", {"happy": 1, "sad": 1})
+    trees.rafdb(tmp_path / "raf-basic", [("train_00001.jpg", "5")])
+    (found,) = inspect(tmp_path)
+    assert found.format == "class_folders"
+    assert found.warnings == [f"raf-basic is a set by itself: inspect {tmp_path / 'raf-basic'}"]
+
+
+def test_missing_files_are_counted_and_listed(tmp_path: Path) -> None:
+    labels = [(f"train_0000{i}.jpg", str(i)) for i in range(1, 8)]
+    root = trees.rafdb(tmp_path / "basic", labels)
+    for number in (2, 3):
+        (root / "Image" / "aligned" / f"train_0000{number}_aligned.jpg").unlink()
+    put(root / "Image" / "aligned" / "train_00004_aligned.jpg", b"")
+    found = inspect(root)
+    assert (len(found[0].faces), found[0].num_bad) == (5, 3)
+    assert write_bad(found, tmp_path / "bad.csv") == 3
+    with (tmp_path / "bad.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["set"], row["image"]) for row in rows] == [
+        ("basic/train", "train_00002_aligned.jpg"),
+        ("basic/train", "train_00003_aligned.jpg"),
+        ("basic/train", "train_00004_aligned.jpg"),
+    ]
+    assert [row["reason"].split(":")[0] for row in rows[:2]] == ["no such image"] * 2
+
+
+def test_real_faces_fit_what_is_published(real_faces: Path) -> None:
+    adapter = ADAPTERS["class_folders"]
+    for part, published in (("train", FER2013_TRAIN), ("validation", FER2013_PUBLIC)):
+        faces = adapter.read(real_faces, part, "names")
+        counts = class_counts(faces.known_labels(), class_names(7))
+        assert counts == {name: published.counts[name] for name in class_names(7)}

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from face2exp_lib.adapters.folders import read_class_folders, read_identity_folders
 from face2exp_lib.augmentation import View
 from face2exp_lib.batches import DecodedFaces, ordered_batches
 from face2exp_lib.config import RunConfig
-from face2exp_lib.facesets import read_class_folders, read_identity_folders
 from face2exp_lib.networks import build_network
 from face2exp_lib.phases import DRAW, Phase, Rate
 

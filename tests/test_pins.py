@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from face2exp_lib.facesets import read_rendered
+from face2exp_lib.adapters.rendered import read_rendered
 from face2exp_lib.shipped import shipped
 
 ROOT = Path(__file__).parents[1]

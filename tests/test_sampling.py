@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.sampling import StepBatches, balanced_draw, class_counts
+from face2exp_lib.labels import CODES, class_names
+from face2exp_lib.sampling import (
+    StepBatches,
+    balanced_draw,
+    class_counts,
+    images_per_class,
+    proportional_draw,
+)
 
 NAMES = ("neutral", "happy", "fear")
 LABELS = np.repeat([1, 0, 2], [50, 20, 7])
@@ -68,6 +75,141 @@ def test_too_few_and_none() -> None:
         draw(per_class=8)
     with pytest.raises(Face2ExpError, match="class 'fear' has no image for the validation draw"):
         balanced_draw(LABELS[:70], NAMES, per_class=None, seed=0, purpose="validation")
+
+
+# The paper's draws, from the published counts alone: AffectNet's in the order of its codes 0..7,
+# RAF-DB's in that of its codes 1..7.
+AFFECTNET = (74_874, 134_415, 25_459, 14_090, 6_378, 3_803, 24_882, 3_750)
+RAFDB = (1_290, 281, 717, 4_772, 1_982, 705, 2_524)
+
+
+def published(counts: tuple[int, ...], codes: str, num_classes: int) -> np.ndarray:
+    labels = np.repeat([int(label) for label in CODES[codes].values()], counts)
+    return labels[labels < num_classes]
+
+
+AFFECTNET_8 = published(AFFECTNET, "affectnet", 8)
+AFFECTNET_7 = published(AFFECTNET, "affectnet", 7)
+RAFDB_7 = published(RAFDB, "rafdb", 7)
+
+
+def smp(labels: np.ndarray, num_classes: int, per_class: int | None) -> np.ndarray:
+    names = class_names(num_classes)
+    return balanced_draw(labels, names, per_class=per_class, seed=0, purpose="training")
+
+
+def test_published_counts() -> None:
+    assert (len(AFFECTNET_8), len(AFFECTNET_7), len(RAFDB_7)) == (287_651, 283_901, 12_271)
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "per_class", "size"),
+    [
+        (8, 3_576, 28_608),  # the paper's "28,608 images, only 10 % of AffectNet"
+        (7, 3_576, 25_032),  # the same less contempt
+        (7, None, 26_621),  # the largest of 7 classes: 7 x 3,803 of disgust
+        (8, None, 30_000),
+        (7, 1_788, 12_516),  # 5 %: half of 3,576
+        (7, 357, 2_499),  # 1 %
+    ],
+)
+def test_the_papers_balanced_draws(num_classes: int, per_class: int | None, size: int) -> None:
+    labels = AFFECTNET_8 if num_classes == 8 else AFFECTNET_7
+    drawn = smp(labels, num_classes, per_class)
+    assert len(set(drawn.tolist())) == size
+    assert set(np.bincount(labels[drawn]).tolist()) == {size // num_classes}
+
+
+def test_draw_of_seven_classes_is_that_of_eight_less_contempt() -> None:
+    is_seven = np.flatnonzero(AFFECTNET_8 < 7)
+    eight, seven = smp(AFFECTNET_8, 8, 3_576), smp(AFFECTNET_8[is_seven], 7, 3_576)
+    assert is_seven[seven].tolist() == eight[AFFECTNET_8[eight] < 7].tolist()
+
+
+def test_ten_percent_over_seven_classes_is_impossible() -> None:
+    """28,608 = 7 x 4,086.9, and floor(283,901 / 10 / 7) = 4,055: disgust has fewer."""
+    message = "'disgust' has 3803 images, the training draw wants 4055 of each class"
+    with pytest.raises(Face2ExpError, match=message):
+        smp(AFFECTNET_7, 7, images_per_class(len(AFFECTNET_7), 10, 7))
+
+
+@pytest.mark.parametrize(
+    ("num_images", "percent", "num_classes", "per_class"),
+    [
+        (287_651, 10, 8, 3_595),
+        (287_651, 5, 8, 1_797),
+        (287_651, 1, 8, 359),
+        (283_901, 1, 7, 405),
+        # the numbers of images of which 10 % are the paper's 3,576
+        (286_079, 10, 8, 3_575),
+        (286_080, 10, 8, 3_576),
+        (286_159, 10, 8, 3_576),
+        (286_160, 10, 8, 3_577),
+        (100, 29, 1, 29),  # 29 / 100 * 100 is less than 29 in floating point
+        (80, 100, 8, 10),
+        (800, 1, 8, 1),
+    ],
+)
+def test_images_per_class(
+    num_images: int, percent: float, num_classes: int, per_class: int
+) -> None:
+    assert images_per_class(num_images, percent, num_classes) == per_class
+
+
+def test_less_than_one_of_each_class() -> None:
+    with pytest.raises(Face2ExpError, match="1 % of 799 images are less than one of each of 8"):
+        images_per_class(799, 1, 8)
+
+
+def proportional(percent: float, labels: np.ndarray = RAFDB_7, **changes: object) -> np.ndarray:
+    options = {"percent": percent, "ratios": "exact", "seed": 0, "purpose": "training", **changes}
+    return proportional_draw(labels, class_names(7), **options)  # type: ignore[arg-type]
+
+
+# neutral, happy, surprise, sad, anger, disgust, fear. The quarters are 631, 1,193, 322.5, 495.5,
+# 176.25, 179.25 and 70.25, and 3,067 leave one to go up: the first of the largest remainders. So
+# do the halves, 352.5, 358.5 and 140.5 of the last three, with 6,135.
+@pytest.mark.parametrize(
+    ("percent", "counts"),
+    [
+        (25, [631, 1_193, 323, 495, 176, 179, 70]),
+        (50, [1_262, 2_386, 645, 991, 353, 358, 140]),
+        (100, [2_524, 4_772, 1_290, 1_982, 705, 717, 281]),
+    ],
+)
+def test_the_papers_unbalanced_draws_keep_the_ratios(percent: float, counts: list[int]) -> None:
+    """RAF-DB's classes by hand; the total is floor(percent of 12,271)."""
+    drawn = proportional(percent)
+    assert np.bincount(RAFDB_7[drawn]).tolist() == counts
+    assert len(set(drawn.tolist())) == sum(counts) == 12_271 * percent // 100
+    assert drawn.tolist() == sorted(drawn)
+
+
+def test_random_ratios_have_the_same_size_and_other_classes() -> None:
+    drawn = proportional(25, ratios="random")
+    assert len(set(drawn.tolist())) == 3_067
+    counts = [
+        np.bincount(RAFDB_7[proportional(25, ratios="random", seed=seed)]).tolist()
+        for seed in range(5)
+    ]
+    assert len({tuple(of_seed) for of_seed in counts}) == 5
+    assert np.allclose(np.mean(counts, axis=0), np.bincount(RAFDB_7) / 4, rtol=0.1)
+
+
+@pytest.mark.parametrize("ratios", ["exact", "random"])
+def test_proportional_draw_depends_on_seed_and_purpose_alone(ratios: str) -> None:
+    first = proportional(25, ratios=ratios)
+    assert (proportional(25, ratios=ratios) == first).all()
+    assert (proportional(25, ratios=ratios, seed=1) != first).any()
+    assert (proportional(25, ratios=ratios, purpose="validation") != first).any()
+
+
+@pytest.mark.parametrize("ratios", ["exact", "random"])
+def test_a_class_that_a_small_share_leaves_out_is_named(ratios: str) -> None:
+    labels = np.repeat([0, 1], [997, 3])
+    message = r"class 'happy' has 3 images, and 0\.1 % of all leave the training draw none of them"
+    with pytest.raises(Face2ExpError, match=message):
+        proportional(0.1, labels, ratios=ratios)
 
 
 def batches(num_samples: int, batch_size: int, start: int, stop: int, **changes: object) -> list:

@@ -1,13 +1,16 @@
 """What a run learns from, chooses by and is tested on; copies; the label budget."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from face2exp_lib.adapters.folders import read_class_folders
 from face2exp_lib.config import RunConfig, load_config
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.facesets import FaceSet, read_class_folders
+from face2exp_lib.facesets import FaceSet
+from face2exp_lib.imagelists import list_digest, write_draw
 from face2exp_lib.labels import class_names
 from face2exp_lib.sampling import class_counts
 from face2exp_lib.splits import read_run_data
@@ -28,6 +31,14 @@ def test_the_tiny_run_by_hand(tiny: Tiny, squares_root: Path) -> None:
     assert counts(data.long_tailed) == {**dict.fromkeys(class_names(7), 4), "happy": 8}
     assert counts(data.labelled) == dict.fromkeys(class_names(7), 3)
     assert len(data.unlabelled) == 12
+    assert data.left_out == {
+        "labelled": {
+            "listed in data.drop": 0,
+            "copies of test images": 2,
+            "copies of validation images": 0,
+        },
+        "unlabelled": {"listed in data.drop": 0, "copies of evaluation images": 0},
+    }
 
 
 def test_parts_share_no_image(tiny: Tiny, squares_root: Path) -> None:
@@ -68,6 +79,176 @@ def test_copies_of_validation_images_are_dropped_from_train(
     assert counts(data.validation) == dict.fromkeys(class_names(7), 1)
     assert counts(data.long_tailed) == dict.fromkeys(class_names(7), 6)
     assert not set(data.validation.digests()) & set(data.long_tailed.digests())
+
+
+def test_copies_of_evaluation_images_are_dropped_from_the_unlabelled_faces(
+    tiny: Tiny, squares_root: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(squares_root, root)
+    first = read_run_data(tiny(), root)
+    validation, test = first.validation.ids[0], first.test.ids[5]
+    for number, copied in enumerate((f"train/{validation}", f"test/{test}")):
+        content = (root / "squares" / copied).read_bytes()
+        (root / "people" / "person3" / f"copy{number}.png").write_bytes(content)
+    data = read_run_data(tiny(), root)
+    assert data.unlabelled.ids == first.unlabelled.ids
+    assert data.left_out["unlabelled"]["copies of evaluation images"] == 2
+    assert data.label_budget == first.label_budget
+    unchecked = read_run_data(tiny("data.check_unlabelled=false"), root)
+    assert len(unchecked.unlabelled) == 14
+    assert "copies of evaluation images" not in unchecked.left_out["unlabelled"]
+
+
+def test_unlabelled_faces_that_are_all_copies(tiny: Tiny, squares_root: Path) -> None:
+    config = tiny("data.unlabelled={format: identity_folders, path: squares/test}")
+    with pytest.raises(Face2ExpError, match="test: no image is left of it"):
+        read_run_data(config, squares_root)
+
+
+# What an audit's table says to drop
+
+
+def drop_table(path: Path, *rows: str) -> str:
+    path.write_text("set,image,drop\n" + "".join(f"{row}\n" for row in rows))
+    return f"data.drop={path}"
+
+
+def test_listed_images_are_dropped_from_training_alone(
+    tiny: Tiny, squares_root: Path, tmp_path: Path
+) -> None:
+    change = drop_table(
+        tmp_path / "drop.csv",
+        "squares/train,happy/3.png,yes",
+        "squares/train,happy/4.png,no",
+        "squares/train,happy/copy.png,yes",
+        "people,person0/1.png,yes",
+        "squares/test,sad/1.png,yes",
+    )
+    data = read_run_data(tiny(change, "data.per_class=2"), squares_root)
+    trained = {*data.long_tailed.ids, *data.validation.ids}
+    assert "happy/3.png" not in trained
+    assert "happy/4.png" in trained
+    assert "person0/1.png" not in data.unlabelled.ids
+    assert len(data.unlabelled) == 11
+    assert "sad/1.png" in data.test.ids
+    assert counts(data.test) == dict.fromkeys(class_names(7), 3)
+    assert data.left_out["labelled"]["listed in data.drop"] == 2
+    assert data.left_out["labelled"]["copies of test images"] == 1
+    assert data.left_out["unlabelled"]["listed in data.drop"] == 1
+    assert data.label_budget == {"train": 14, "validation": 14, "total": 28}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("squares/train,happy/99.png,yes", "squares/train lacks 1 .* such as happy/99.png: audit"),
+        ("people,person9/1.png,yes", "people lacks 1 of the images"),
+        ("other,happy/1.png,yes", "lists images of other, and this run trains on people and squ"),
+        ("squares/train,happy/1.png,maybe", "line 2: drop 'maybe' is neither yes nor no"),
+    ],
+)
+def test_tables_of_other_data_are_refused(
+    tiny: Tiny, squares_root: Path, tmp_path: Path, row: str, message: str
+) -> None:
+    with pytest.raises(Face2ExpError, match=message):
+        read_run_data(tiny(drop_table(tmp_path / "drop.csv", row)), squares_root)
+
+
+def test_tables_lie_below_the_data_root(tiny: Tiny, squares_root: Path) -> None:
+    for key in ("drop", "draw"):
+        with pytest.raises(Face2ExpError, match=r"gone\.csv: no such table: relative paths lie"):
+            read_run_data(tiny(f"data.{key}=gone.csv"), squares_root)
+
+
+# Draws by percent, and from a list
+
+
+@pytest.mark.parametrize(
+    ("changes", "sizes"),
+    [
+        # training is left with 4 of each class and 8 of happy: 32
+        (["data.percent=50"], dict.fromkeys(class_names(7), 2)),
+        (["data.percent=87.4"], dict.fromkeys(class_names(7), 3)),
+        (["data.percent=87.5"], dict.fromkeys(class_names(7), 4)),
+        (
+            ["data.percent=25", "data.balanced=false"],
+            {**dict.fromkeys(class_names(7), 1), "happy": 2},
+        ),
+        (
+            ["data.percent=100", "data.balanced=false"],
+            {**dict.fromkeys(class_names(7), 4), "happy": 8},
+        ),
+    ],
+)
+def test_percent(tiny: Tiny, squares_root: Path, changes: list[str], sizes: dict[str, int]) -> None:
+    data = read_run_data(tiny("data.per_class=null", *changes), squares_root)
+    assert counts(data.labelled) == sizes
+    assert data.label_budget["train"] == sum(sizes.values())
+
+
+def test_percent_that_the_smallest_class_cannot_give(
+    tiny: Tiny, squares_root: Path, tmp_path: Path
+) -> None:
+    """All 32 images over 7 classes are 4 of each, and one disgust is dropped."""
+    change = drop_table(tmp_path / "drop.csv", "squares/train,disgust/0.png,yes")
+    config = tiny("data.per_class=null", "data.percent=100", change)
+    with pytest.raises(Face2ExpError, match="'disgust' has 3 images, the training draw wants 4"):
+        read_run_data(config, squares_root)
+
+
+def test_a_draw_trains_the_same_from_its_list_whatever_the_seed(
+    tiny: Tiny, squares_root: Path, tmp_path: Path
+) -> None:
+    drawn = read_run_data(tiny("seed=3"), squares_root)
+    path = tmp_path / "draw.csv"
+    write_draw(path, {"train": drawn.labelled, "validation": drawn.validation}, {"seed": 3})
+    listed = read_run_data(tiny("seed=8", f"data.draw={path}"), squares_root)
+    for part in ("labelled", "validation", "long_tailed", "unlabelled"):
+        assert list_digest(getattr(listed, part)) == list_digest(getattr(drawn, part))
+    assert listed.label_budget == drawn.label_budget
+    other = read_run_data(tiny("seed=8"), squares_root)
+    assert other.labelled.ids != drawn.labelled.ids
+
+
+def test_a_list_of_training_images_alone_leaves_the_validation_draw_to_the_seed(
+    tiny: Tiny, squares_root: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.csv"
+    rows = [f"{name}/{number}.png,{name}" for name in class_names(7) for number in (0, 1, 2)]
+    path.write_text("image,label\n" + "\n".join(rows))
+    config = tiny(f"data.draw={path}")
+    data = read_run_data(config, squares_root)
+    assert sorted(data.labelled.ids) == sorted(row.split(",")[0] for row in rows)
+    assert not set(data.labelled.ids) & set(data.validation.ids)
+    assert counts(data.validation) == dict.fromkeys(class_names(7), 2)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("happy/77.png,happy", "squares/train lacks 1 of the images .* such as happy/77.png"),
+        ("happy/1.png,sad", "happy/1.png is 'sad' there and 'happy' in squares/train"),
+        ("happy/copy.png,happy", "1 of the images that it lists may not be trained on, such as"),
+        ("happy/0.png,happy", "happy/0.png is listed twice"),
+        ("happy/1.png,glee", "line 9: unknown label 'glee'"),
+    ],
+)
+def test_lists_that_do_not_fit(
+    tiny: Tiny, squares_root: Path, tmp_path: Path, row: str, message: str
+) -> None:
+    path = tmp_path / "mine.csv"
+    rows = [f"{name}/0.png,{name}" for name in class_names(7)]
+    path.write_text("image,label\n" + "\n".join([*rows, row]))
+    with pytest.raises(Face2ExpError, match=message):
+        read_run_data(tiny(f"data.draw={path}"), squares_root)
+
+
+def test_a_list_without_a_class(tiny: Tiny, squares_root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("image,label\nhappy/0.png,happy\n")
+    with pytest.raises(Face2ExpError, match=r"\(list\): class 'neutral' has no image"):
+        read_run_data(tiny(f"data.draw={path}"), squares_root)
 
 
 def test_a_validation_set_of_its_own_is_kept_whole(tiny: Tiny, squares_root: Path) -> None:

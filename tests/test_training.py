@@ -227,6 +227,7 @@ def test_run_directory_holds_what_it_should(finished_runs: dict[str, Path], tiny
         ".lock",
         "config.yaml",
         "environment.json",
+        "data.json",
         "metrics.jsonl",
         "finished.json",
         "checkpoints/last.pt",
@@ -415,6 +416,50 @@ def test_run_of_another_config_is_refused(
     refused(tiny("seed=1"), broken_off, squares_root, message, resume=True)
     refused(tiny("training.num_steps=5"), broken_off, squares_root, message, resume=True)
     assert contents(broken_off) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "count"),
+    [
+        ("gone", "long_tailed", 31),
+        ("relabelled", "test", 21),
+        ("more", "unlabelled", 13),
+    ],
+)
+def test_run_does_not_go_on_with_other_data(
+    tiny: Tiny,
+    squares_root: Path,
+    broken_off: Path,
+    tmp_path: Path,
+    contents: Contents,
+    change: str,
+    name: str,
+    count: int,
+) -> None:
+    """An image less, a label changed, an image more. The pixels of an image are not looked at."""
+    root = tmp_path / "root"
+    shutil.copytree(squares_root, root)
+    train_part, test = root / "squares" / "train", root / "squares" / "test"
+    if change == "gone":  # the last of its class, so that the others' places stay
+        happy = sorted((train_part / "happy").glob("?.png"))
+        held = json.loads((broken_off / "data.json").read_text())["sets"]["long_tailed"]
+        assert held["num_images"] == 32
+        happy[-1].unlink()
+    elif change == "relabelled":
+        (test / "happy" / "0.png").rename(test / "sad" / "9.png")
+        (train_part / "happy" / "copy.png").unlink()
+    else:
+        (root / "people" / "person0" / "9.png").write_bytes(
+            (root / "people" / "person1" / "0.png").read_bytes() + b"9"
+        )
+    before = contents(broken_off)
+    message = f"its {name} set has changed since the run began \\(now {count} images"
+    refused(tiny(), broken_off, root, message, resume=True)
+    assert contents(broken_off) == before
+    (broken_off / "data.json").write_text("{}")
+    refused(tiny(), broken_off, squares_root, r"data\.json: .*no 'sets'", resume=True)
+    (broken_off / "data.json").unlink()  # a run of an earlier version
+    train(tiny(), broken_off, squares_root, resume=True)
 
 
 def test_run_without_its_last_checkpoint_is_still_a_run(

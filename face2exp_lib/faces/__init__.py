@@ -5,7 +5,7 @@ One image, and the truth about it:
     spec = FaceSpec(seed=1, count=1000, size=96, classes={"happy": 3, "sad+anger": 1})
     image, record = render_face(spec, 0)  # (96, 96, 3) uint8 sRGB, and a FaceRecord
 
-A whole set of any size, as a zip, as folders or as WebDataset shards, from the same fields in a file:
+A whole set of any size, as a zip, folders or WebDataset shards, from the same fields in a file:
 
     face2exp data render SPEC.yaml --out DIR
 

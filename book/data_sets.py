@@ -1,0 +1,103 @@
+"""Write `book/data_sets.md` from what the adapters say about themselves.
+
+python book/data_sets.py [--check]
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from face2exp_lib.adapters import ADAPTERS
+from face2exp_lib.adapters.adapter import Adapter
+from face2exp_lib.labels import CODES, LEFT_OUT, class_names
+
+PAGE = Path(__file__).with_name("data_sets.md")
+INTRODUCTION = """\
+# Data sets
+
+Which layout, which label order, which part? `face2exp data inspect PATH` looks at what you have and
+prints the format, the parts, the class counts beside the published ones, and what is wrong: counts
+that fit another label order better, mixed-up parts, missing and broken files. `--html FILE` writes
+the same with sample images; `--skip-bad FILE` writes the list of what cannot be used.
+
+In a configuration a set is a `format`, a `path` below the data root, a `part` and, where the layout
+does not say it, the table of label `codes`:
+
+```yaml
+data:
+  labelled: {format: affectnet, path: AffectNet, part: train}
+  test: {format: affectnet, path: AffectNet, part: val}
+  unlabelled: {format: identity_folders, path: WebFace260M}
+```
+
+Any labelled set goes with any unlabelled one. A row that cannot be used (no such file, no such
+label, a box that is none, a second row for the same image) stops the run with its file and line;
+`skip_bad: true` leaves such rows out and counts them. Paths in tables never leave the folder of the
+images.
+
+Labels enter by name. A number means another expression in each set:
+"""
+LABELLED = tuple(codes for codes in CODES if codes != "names")
+
+
+def page() -> str:
+    """The page as MyST text."""
+    return "\n".join([INTRODUCTION, _codes(), *map(_section, ADAPTERS.values())])
+
+
+def _codes() -> str:
+    rows = [f"| expression | {' | '.join(f'`{codes}`' for codes in LABELLED)} |"]
+    rows.append("|---" * (len(LABELLED) + 1) + "|")
+    for name in class_names(8):
+        cells = [
+            next((code for code, label in CODES[codes].items() if label.name.lower() == name), "")
+            for codes in LABELLED
+        ]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    left = "; ".join(
+        f"`{codes}`: {', '.join(f'{code} {meaning}' for code, meaning in table.items())}"
+        for codes, table in LEFT_OUT.items()
+        if codes != "names"
+    )
+    return "\n".join([*rows, "", f"No expression, left out and counted: {left}.", ""])
+
+
+def _section(adapter: Adapter) -> str:
+    lines = [f"## {adapter.title}", "", f"**State.** {adapter.state}", ""]
+    lines += ["```text", adapter.layout, "```", "", "```yaml", f"labelled: {adapter.example}"]
+    if not adapter.codes:
+        lines[-1] = f"unlabelled: {adapter.example}"
+    lines += ["```", ""]
+    if adapter.codes and adapter.codes != "names":
+        lines += [f"Label codes: `{adapter.codes}`.", ""]
+    if adapter.notes:
+        lines += [adapter.notes, ""]
+    if adapter.published and adapter.name != "class_folders":
+        lines += [_counts(adapter), ""]
+    return "\n".join(lines)
+
+
+def _counts(adapter: Adapter) -> str:
+    names = [name for name in class_names(8) if any(p.counts.get(name) for p in adapter.published)]
+    rows = [f"| published | {' | '.join(names)} | total |", "|---" * (len(names) + 2) + "|"]
+    for published in adapter.published:
+        counts = [f"{published.counts.get(name, 0):,}" for name in names]
+        total = sum(published.counts.values())
+        rows.append(f"| {published.title} | {' | '.join(counts)} | {total:,} |")
+    return "\n".join(rows)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    if not parser.parse_args().check:
+        PAGE.write_text(page())
+        return 0
+    if PAGE.read_text() == page():
+        return 0
+    print(f"{PAGE}: not in step with the adapters: run python book/data_sets.py", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""Every layout that can be read, by its name in a config (`data.*.format`)."""
+
+from face2exp_lib.adapters.adapter import Adapter
+from face2exp_lib.adapters.affectnet import AFFECTNET_SET
+from face2exp_lib.adapters.celeba import CELEBA
+from face2exp_lib.adapters.expw import EXPW
+from face2exp_lib.adapters.fer2013 import FER2013_CSV, FERPLUS
+from face2exp_lib.adapters.folders import CLASS_FOLDERS, IDENTITY_FOLDERS
+from face2exp_lib.adapters.listed import LISTED
+from face2exp_lib.adapters.rafdb import RAFDB_BASIC
+from face2exp_lib.adapters.recordio import RECORDIO
+from face2exp_lib.adapters.rendered import RENDERED
+
+# Layouts that only one set has come before folders, which nearly everything has: the first that
+# recognises a path is taken.
+ADAPTERS: dict[str, Adapter] = {
+    adapter.name: adapter
+    for adapter in (
+        RENDERED,
+        RAFDB_BASIC,
+        AFFECTNET_SET,
+        FERPLUS,
+        FER2013_CSV,
+        EXPW,
+        CELEBA,
+        RECORDIO,
+        LISTED,
+        CLASS_FOLDERS,
+        IDENTITY_FOLDERS,
+    )
+}

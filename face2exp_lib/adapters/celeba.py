@@ -1,0 +1,123 @@
+"""CelebA, aligned: faces with identities and five landmarks."""
+
+from pathlib import Path
+
+import numpy as np
+
+from face2exp_lib.adapters.adapter import Adapter
+from face2exp_lib.adapters.tables import (
+    BadRows,
+    Entry,
+    Root,
+    find_image,
+    first_existing,
+    read_lines,
+    set_name,
+    unique,
+)
+from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.facesets import FaceSet
+from face2exp_lib.images import FileImages
+
+IMAGES = ("img_align_celeba", "Img/img_align_celeba")
+FOLDERS = ("", "Anno/", "Eval/")
+IDENTITIES = "identity_CelebA.txt"
+LANDMARKS = "list_landmarks_align_celeba.txt"
+PARTITION = "list_eval_partition.txt"
+PARTS = {"train": "0", "val": "1", "test": "2"}
+MAX_SIDE = 100_000.0  # px
+
+
+def read_celeba(root: Path, part: str, codes: str, skip_bad: bool = False) -> FaceSet:
+    """Aligned images by the list of identities; `part` is train, val, test or empty for all."""
+    del codes
+    table = _list(root, IDENTITIES)
+    images = Root(first_existing(root, IMAGES, "the folder of images"))
+    bad = BadRows(skip_bad)
+    wanted = _partition(root, part)
+    entries = []
+    for line, text in read_lines(table):
+        where, values = f"{table}, line {line}", text.split()
+        if len(values) != 2:
+            bad.add(f"line {line}", where, "needs a name and a person's number")
+        elif wanted is None or values[0] in wanted:
+            image = find_image(images, values[0], where, bad)
+            if image is not None:
+                entries.append(Entry(line, image, (values[1],)))
+    entries = unique(entries, table, bad)
+    landmarks = None
+    if any((root / f"{folder}{LANDMARKS}").exists() for folder in FOLDERS):
+        points = _landmarks(_list(root, LANDMARKS), bad)
+        for entry in entries:
+            if entry.image not in points:
+                bad.add(entry.image, str(_list(root, LANDMARKS)), "no landmarks", f" of {entry[1]}")
+        entries = [entry for entry in entries if entry.image in points]
+        landmarks = np.array([points[entry.image] for entry in entries], dtype=np.float32)
+    bad.must_leave(len(entries), table, f"no usable line of part '{part}'")
+    return FaceSet(
+        set_name(root, part),
+        FileImages(images.folder, [entry.image for entry in entries]),
+        np.arange(len(entries)),
+        identities=np.array([entry.values[0] for entry in entries]),
+        landmarks=landmarks,
+        skipped=tuple(bad.skipped),
+    )
+
+
+def _list(root: Path, name: str) -> Path:
+    return first_existing(root, [f"{folder}{name}" for folder in FOLDERS], name)
+
+
+def _partition(root: Path, part: str) -> set[str] | None:
+    if not part:
+        return None
+    if part not in PARTS:
+        raise Face2ExpError(f"{root}: no part '{part}': CelebA has {', '.join(PARTS)}")
+    rows = (text.split() for _, text in read_lines(_list(root, PARTITION)))
+    return {values[0] for values in rows if len(values) == 2 and values[1] == PARTS[part]}
+
+
+def _landmarks(table: Path, bad: BadRows) -> dict[str, np.ndarray]:
+    """Name -> (5, 2) px. The first two lines are the number of rows and the columns' names."""
+    points = {}
+    for line, text in read_lines(table):
+        if line <= 2:
+            continue
+        name, *values = text.split()
+        try:
+            array = np.array(values, dtype=np.float32).reshape(5, 2)
+            if not (np.abs(array) < MAX_SIDE).all():  # NaN is not smaller either
+                raise ValueError("not in the image")
+        except ValueError:
+            bad.add(name, f"{table}, line {line}", "needs 10 finite coordinates")
+            continue
+        points[name] = array
+    return points
+
+
+def recognise(path: Path) -> list[tuple[str, str]]:
+    """The aligned images with the list of identities."""
+    if not any((path / folder).is_dir() for folder in IMAGES):
+        return []
+    if not any((path / f"{folder}{IDENTITIES}").is_file() for folder in FOLDERS):
+        return []
+    return [("", "")]
+
+
+CELEBA = Adapter(
+    name="celeba",
+    title="CelebA (aligned)",
+    read=read_celeba,
+    recognise=recognise,
+    layout="""\
+img_align_celeba/000001.jpg         178 x 218 px; also below Img/
+identity_CelebA.txt                 lines `000001.jpg 2880`; also below Anno/
+list_landmarks_align_celeba.txt     five points of each image; may be missing
+list_eval_partition.txt             for the parts; also below Eval/""",
+    example="{format: celeba, path: celeba, part: train}",
+    codes="",
+    state="For non-commercial research; may not be passed on.",
+    notes="Parts are `train`, `val` and `test`; without a part all images are read. "
+    "`FaceSet.landmarks` holds the five points, so that no detector is needed. "
+    "torchvision stores the set in this layout.",
+)

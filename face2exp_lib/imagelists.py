@@ -1,0 +1,144 @@
+"""Lists of images that travel without the images: a draw to share, and what training drops.
+
+Both are csv tables in UTF-8; lines before the column names that begin with `#` are remarks.
+"""
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.facesets import FaceSet
+from face2exp_lib.labels import class_names, parse_label
+from face2exp_lib.storage import write_bytes
+
+NAMES = class_names(8)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Image id -> label of what a run trains on, and of what chooses its checkpoint."""
+
+    train: dict[str, int]
+    validation: dict[str, int]
+
+
+def list_digest(faces: FaceSet) -> str:
+    """What a set lists, as 32 hexadecimal digits: ids and labels in order, not the pixels."""
+    digest = hashlib.blake2b(digest_size=16)
+    labels = [-1] * len(faces) if faces.labels is None else faces.labels.tolist()
+    for image, label in zip(faces.ids, labels, strict=True):
+        digest.update(f"{len(image)} {image} {label}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def write_table(
+    path: Path,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    remarks: Mapping[str, object] | None = None,
+) -> None:
+    """Write a csv table, atomically.
+
+    Raises:
+        Face2ExpError: if the folder cannot be written or the disk is full.
+    """
+    buffer = io.StringIO()
+    for name, value in (remarks or {}).items():
+        buffer.write(f"# {name}: {value}\n")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    # A file's name may be no text at all.
+    write_bytes(path, buffer.getvalue().encode(errors="surrogateescape"))
+
+
+def write_draw(path: Path, parts: Mapping[str, FaceSet], remarks: Mapping[str, object]) -> None:
+    """Write what was drawn, as `read_draw` reads it.
+
+    Args:
+        parts: labelled sets by `train` and `validation`.
+        remarks: what the draw was made from.
+    """
+    rows = [
+        (image, NAMES[label], part)
+        for part, faces in parts.items()
+        for image, label in zip(faces.ids, faces.known_labels().tolist(), strict=True)
+    ]
+    write_table(path, ("image", "label", "part"), rows, remarks)
+
+
+def read_draw(path: Path) -> Draw:
+    """Read a table of image, label and, where not all are for training, part.
+
+    Raises:
+        Face2ExpError: naming file and line, if a row cannot be used or names an image again.
+    """
+    draw = Draw({}, {})
+    for line, row in _rows(path, {"image", "label"}):
+        image, part = row["image"], row.get("part", "train")
+        if part not in ("train", "validation"):
+            raise Face2ExpError(
+                f"{path}, line {line}: part '{part}' is neither train nor validation"
+            )
+        if image in draw.train or image in draw.validation:
+            raise Face2ExpError(f"{path}, line {line}: {image} is listed twice: delete one row")
+        try:
+            label = parse_label(row["label"])
+        except Face2ExpError as error:
+            raise Face2ExpError(f"{path}, line {line}: {error}") from error
+        (draw.train if part == "train" else draw.validation)[image] = label
+    if not draw.train:
+        raise Face2ExpError(f"{path}: lists no image for training: write it again")
+    return draw
+
+
+def read_drops(path: Path) -> dict[str, set[str]]:
+    """Name of a set -> ids of those of its images that an audit's table says to drop.
+
+    Raises:
+        Face2ExpError: if it is no such table.
+    """
+    drops: dict[str, set[str]] = {}
+    for line, row in _rows(path, {"set", "image", "drop"}):
+        if row["drop"] not in ("yes", "no"):
+            raise Face2ExpError(f"{path}, line {line}: drop '{row['drop']}' is neither yes nor no")
+        listed = drops.setdefault(row["set"], set())
+        if row["drop"] == "yes":
+            listed.add(row["image"])
+    return drops
+
+
+def _rows(path: Path, columns: set[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and content of each row.
+
+    Raises:
+        Face2ExpError: if the file is no table, lacks one of `columns`, or a row is cut off.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            remarks, start = 0, file.tell()
+            while file.readline().startswith("#"):
+                remarks, start = remarks + 1, file.tell()
+            file.seek(start)
+            reader = csv.DictReader(file)
+            missing = columns - set(reader.fieldnames or ())
+            if missing:
+                raise Face2ExpError(
+                    f"{path}: column '{min(missing)}' is missing: its first line has to name "
+                    f"{', '.join(sorted(columns))}"
+                )
+            for row in reader:
+                line = remarks + reader.line_num
+                if None in row or None in row.values():
+                    raise Face2ExpError(f"{path}, line {line}: cut off or too long: mend it")
+                yield line, row
+    except FileNotFoundError as error:
+        raise Face2ExpError(
+            f"{path}: no such table: relative paths lie below the data root"
+        ) from error
+    except (OSError, csv.Error) as error:
+        raise Face2ExpError(f"{path}: not readable as a csv table ({error})") from error

@@ -1,0 +1,73 @@
+"""Where a set of faces lies, as a configuration names it."""
+
+import os
+from pathlib import Path
+
+from pydantic import ConfigDict, ValidationInfo, field_validator
+from pydantic.dataclasses import dataclass
+
+from face2exp_lib.adapters import ADAPTERS
+from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.facesets import FaceSet
+from face2exp_lib.labels import CODES
+from face2exp_lib.shipped import shipped
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Source:
+    """Where one set of faces lies.
+
+    Attributes:
+        format: layout, a key of `face2exp_lib.adapters.ADAPTERS`.
+        path: below the data root, or absolute; empty for the embedded rendered faces.
+        part: part of the set: a folder (`train`), a Usage of fer2013.csv, a part of the pack.
+        codes: table in which labels are looked up, a key of `face2exp_lib.labels.CODES`; None takes
+            that of the layout.
+        skip_bad: leave rows out that cannot be used, instead of stopping at the first.
+    """
+
+    format: str
+    path: str = ""
+    part: str = ""
+    codes: str | None = None
+    skip_bad: bool = False
+
+    @field_validator("format", "codes")
+    @classmethod
+    def _known(cls, value: str | None, field: ValidationInfo) -> str | None:
+        known = ADAPTERS if field.field_name == "format" else CODES
+        if value is not None and value not in known:
+            raise ValueError(f"no such {field.field_name} '{value}': take {', '.join(known)}")
+        return value
+
+    def read(self, data_root: Path | None) -> FaceSet:
+        """Read the list of images and labels; no image is decoded.
+
+        Raises:
+            Face2ExpError: if the path is relative and there is no data root, or nothing is found.
+        """
+        adapter = ADAPTERS[self.format]
+        codes = self.codes or adapter.codes
+        if self.format == "rendered" and not self.path:
+            return adapter.read(shipped("data/rendered"), self.part, codes, self.skip_bad)
+        path = below_data_root(self.path, data_root)
+        return adapter.read(path, self.part, codes, self.skip_bad)
+
+
+def below_data_root(text: str, data_root: Path | None) -> Path:
+    """The path that a config names: absolute, in the home folder (`~`), or below the data root.
+
+    Raises:
+        Face2ExpError: if it is relative and there is no data root.
+    """
+    path = Path(os.path.expanduser(text))
+    if path.is_absolute():
+        return path
+    if data_root is None:
+        raise Face2ExpError(
+            f"'{text}' lies below the data root, and none is set: give --data-root DIR or set "
+            "FACE2EXP_DATA"
+        )
+    return data_root / path

@@ -1,0 +1,170 @@
+"""Class folders and identity folders."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from face2exp_lib.adapters.folders import (
+    class_codes,
+    read_class_folders,
+    read_identity_folders,
+    recognise_class_folders,
+    recognise_identity_folders,
+)
+from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.labels import Expression
+from tests.adapters.trees import class_folders, put
+
+
+def fill(root: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        put(root / name, content)
+    return root
+
+
+def test_class_folders(tmp_path: Path) -> None:
+    fill(
+        tmp_path, {"train/happy/b.png": b"1", "train/happy/a.png": b"2", "train/angry/a.png": b"3"}
+    )
+    faces = read_class_folders(tmp_path, "train", "names")
+    assert faces.name == f"{tmp_path.name}/train"
+    assert faces.ids == ["angry/a.png", "happy/a.png", "happy/b.png"]
+    assert faces.known_labels().tolist() == [Expression.ANGER, Expression.HAPPY, Expression.HAPPY]
+    assert faces.images.read(2) == b"1"
+
+
+def test_class_folders_by_code(tmp_path: Path) -> None:
+    fill(tmp_path, {"1/a.png": b"", "7/a.png": b""})
+    faces = read_class_folders(tmp_path, "", "rafdb")
+    assert faces.known_labels().tolist() == [Expression.SURPRISE, Expression.NEUTRAL]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            {"smug/a.png": b"", "wry/a.png": b""},
+            r"set: folder with unknown label 'smug': the code table 'names'",
+        ),
+        ({"a.png": b"", "happy/b.png": b""}, r"set/a\.png: lies in no class folder"),
+        ({"happy/a.txt": b""}, r"set: no image found: expected set/<class>/<image>"),
+    ],
+)
+def test_broken_class_folders(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
+    fill(tmp_path / "set", files)
+    with pytest.raises(Face2ExpError, match=message):
+        read_class_folders(tmp_path, "set", "names")
+
+
+def test_bad_images_are_counted_on_demand(tmp_path: Path) -> None:
+    fill(tmp_path, {"a.png": b"", "happy/b.png": b"", "smug/c.png": b"", "none/d.png": b""})
+    faces = read_class_folders(tmp_path, "", "names", skip_bad=True)
+    assert faces.ids == ["happy/b.png"]
+    assert [(s.image, s.bad) for s in faces.skipped] == [
+        ("a.png", True),
+        ("none/d.png", False),
+        ("smug/c.png", True),
+    ]
+
+
+def test_folders_of_affectnet_that_show_no_expression(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"0": 1, "7": 1, "8": 2, "10": 1})
+    faces = read_class_folders(tmp_path, "", "affectnet")
+    assert faces.known_labels().tolist() == [Expression.NEUTRAL, Expression.CONTEMPT]
+    assert [s.reason for s in faces.skipped] == [
+        "in folder 10 (non-face)",
+        "in folder 8 (none)",
+        "in folder 8 (none)",
+    ]
+
+
+def test_a_linked_folder_is_no_silent_hole(tmp_path: Path) -> None:
+    fill(tmp_path, {"set/happy/a.png": b"", "elsewhere/b.png": b""})
+    (tmp_path / "set" / "sad").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    for read in (read_class_folders, read_identity_folders):
+        with pytest.raises(Face2ExpError, match=r"set/sad: a linked folder is not entered"):
+            read(tmp_path, "set", "names")
+        faces = read(tmp_path, "set", "names", skip_bad=True)
+        assert faces.ids == ["happy/a.png"]
+        assert [s.image for s in faces.skipped] == ["sad"]
+
+
+def test_missing_folder_and_file_in_its_place(tmp_path: Path) -> None:
+    with pytest.raises(Face2ExpError, match=r"set: no such file or folder: check the data root"):
+        read_class_folders(tmp_path, "set", "names")
+    (tmp_path / "set").write_text("")
+    with pytest.raises(Face2ExpError, match=r"set: cannot be listed \(Not a directory\)"):
+        read_identity_folders(tmp_path, "set", "names")
+
+
+def test_identity_folders(tmp_path: Path) -> None:
+    fill(tmp_path, {"people/ann/1.jpg": b"", "people/bob/1.jpg": b"", "people/bob/x/2.jpg": b""})
+    faces = read_identity_folders(tmp_path, "people", "")
+    assert faces.identities is not None
+    assert faces.identities.tolist() == ["ann", "bob", "bob/x"]
+    assert faces.labels is None
+    with pytest.raises(Face2ExpError, match=r"people: this set has no labels: choose a labelled"):
+        faces.known_labels()
+
+
+def test_webface_in_its_parts(tmp_path: Path) -> None:
+    for part in range(10):
+        put(tmp_path / f"{part}" / f"{part}_0_0000000" / f"{part}_0.jpg", b"")
+    assert recognise_class_folders(tmp_path) == []
+    assert recognise_identity_folders(tmp_path) == [("", "")]
+    faces = read_identity_folders(tmp_path, "", "")
+    assert faces.identities is not None
+    assert faces.identities[3] == "3/3_0_0000000"
+    assert len(read_identity_folders(tmp_path, "3", "")) == 1
+
+
+def test_empty_identity_folders(tmp_path: Path) -> None:
+    with pytest.raises(Face2ExpError, match=r"no image found: expected .*/<identity>/<image>"):
+        read_identity_folders(tmp_path, "", "")
+
+
+@pytest.mark.parametrize(
+    ("folders", "codes"),
+    [
+        (("happy", "sad"), "names"),
+        (("Anger", "Happiness", "smug"), "names"),  # the reader then names `smug`
+        (("happy", "smug", "wry"), None),
+        (("happy",), None),
+        (("1", "2", "7"), "rafdb"),
+        (("0", "1", "7", "8", "10"), "affectnet"),
+        (("0", "1", "2", "3", "4", "5", "6"), "affectnet"),
+        (("8", "9"), None),
+        (("0", "11"), None),
+        (("Aaron", "Bob"), None),
+    ],
+)
+def test_codes_by_folder_names(tmp_path: Path, folders: tuple[str, ...], codes: str | None) -> None:
+    class_folders(tmp_path, dict.fromkeys(folders, 1))
+    assert class_codes(tmp_path) == codes
+
+
+def test_counts_decide_between_the_two_sets_of_seven_numbers(tmp_path: Path) -> None:
+    """Shares of FER2013 (0 anger, 1 disgust, ...), then of AffectNet (0 neutral, 1 happy, ...)."""
+    fer2013 = class_folders(
+        tmp_path / "f", {"0": 40, "1": 4, "2": 41, "3": 72, "4": 48, "5": 32, "6": 50}, b"x"
+    )
+    affectnet = class_folders(
+        tmp_path / "a", {"0": 75, "1": 134, "2": 25, "3": 14, "4": 6, "5": 4, "6": 25}, b"x"
+    )
+    assert class_codes(fer2013) == "fer2013"
+    assert class_codes(affectnet) == "affectnet"
+
+
+def test_a_folder_of_many_is_one_of_persons(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"happy": 1, "sad": 1, **{f"p{i}": 1 for i in range(80)}}, b"x")
+    assert recognise_class_folders(tmp_path) == []
+    assert recognise_identity_folders(tmp_path) == [("", "")]
+
+
+def test_real_faces_as_they_are_published(real_faces: Path) -> None:
+    test = read_class_folders(real_faces, "validation", "names")
+    assert len(test) == 3_589
+    people = read_identity_folders(real_faces / "lfw", "", "names")
+    assert people.identities is not None
+    assert (len(people), len(np.unique(people.identities))) == (13_233, 5_749)
