@@ -34,11 +34,11 @@ from torch.nn import functional
 from tqdm import tqdm
 
 import face2exp_lib.faces
+from face2exp_lib.adapters.folders import read_class_folders
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.faces import FaceSpec, render_face
 from face2exp_lib.faces.head import LANDMARKS
 from face2exp_lib.faces.workers import run_all
-from face2exp_lib.facesets import read_class_folders
 from face2exp_lib.labels import class_names
 from face2exp_lib.provenance import environment
 from face2exp_lib.storage import write_bytes, write_json

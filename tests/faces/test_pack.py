@@ -22,13 +22,14 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
+from face2exp_lib.adapters.folders import read_class_folders, read_identity_folders
+from face2exp_lib.adapters.rendered import read_rendered
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.faces import FaceSpec, layouts, make_spec, pack, render_face
 from face2exp_lib.faces.expressions import CLASSES
 from face2exp_lib.faces.head import LANDMARKS
 from face2exp_lib.faces.layouts import LAYOUTS
 from face2exp_lib.faces.parts import Part, load_parts
-from face2exp_lib.facesets import read_class_folders, read_identity_folders, read_rendered
 from face2exp_lib.labels import class_names
 from face2exp_lib.sampling import class_counts
 
