@@ -227,7 +227,11 @@ def test_brows_are_dense_inside_fade_outwards_and_stay_on_their_line() -> None:
         key_part=empty[:, 0],
         hair_height=empty[:, 0],
     )
-    usual = {"brow_albedo": np.zeros(3, np.float32), "brow_opacity": 1.0, "brow_thickness": 1.0}
+    usual: dict[str, Any] = {
+        "brow_albedo": np.zeros(3, np.float32),
+        "brow_opacity": 1.0,
+        "brow_thickness": 1.0,
+    }
     identity = replace(identities(1)[0], brow_arch=0.5, brow_height=0.0, **usual)
     paint = Paint(np.ones(3), count, gloss=1.0)
     paint_brows(paint, surface, identity, np.ones(count, np.float32))
