@@ -1,6 +1,7 @@
 """Hair: every style grows, keeps eyes and mouth free, and leaves the landmarks alone."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
