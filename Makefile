@@ -12,7 +12,7 @@ FACES := $(wildcard data/rendered/*.zip data/rendered/*.csv)
 # modules that training never imports.
 CONFIG := configs/rendered_cpu.yaml
 NOT_TRAINING := $(patsubst %,face2exp_lib/%.py,audit cli figures fingerprints inspection \
-	inspection_report sphinx_plotly)
+	cli_tables inspection_report sphinx_plotly)
 TRAINING := $(CONFIG) constraints.txt $(FACES) \
 	$(filter-out $(NOT_TRAINING),$(wildcard face2exp_lib/*.py face2exp_lib/adapters/*.py))
 METHODS := meta supervised

@@ -9,19 +9,15 @@ import io
 import json
 import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from face2exp_lib import __version__
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.labels import class_names
 
-if TYPE_CHECKING:  # the commands import what they need: a drawing process has no use for torch
-    from face2exp_lib.audit import Audit, AuditedSet
-    from face2exp_lib.inspection import Inspection
-
+# The commands import what they need: a process that draws has no use for torch.
 LAYOUTS = ("zip", "folders", "shards")  # of `face2exp_lib.faces.layouts`
 MOST_WORKERS = 256
 NEAR, BITS = 40, 256  # of `face2exp_lib.audit` and `face2exp_lib.fingerprints`
@@ -87,12 +83,13 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> None:
+    from face2exp_lib.cli_tables import print_part
     from face2exp_lib.inspection import inspect, write_bad
     from face2exp_lib.inspection_report import write_report
 
     found = inspect(options.path)
     for part in found:
-        _print_part(part)
+        print_part(part)
     if options.html:
         write_report(found, str(options.path), options.html)
         print(f"{options.html}: the report")
@@ -106,29 +103,6 @@ def _inspect(options: argparse.Namespace) -> None:
         raise Face2ExpError(f"{options.path}: {unreadable} unreadable images{rows}, listed above")
 
 
-def _print_part(part: "Inspection") -> None:
-    faces, published = part.faces, part.published
-    print(f"{faces.name}: format {part.format}, {len(faces)} images")
-    if part.part:
-        print(f"  part {part.part}")
-    if part.counts:
-        print(f"  labels looked up as codes: {part.codes}")
-        if published:
-            print(f"  {'class':10} {'here':>8}   {published.title}, published")
-        for name, count in part.counts.items():
-            print(f"  {name:10} {count:8}", end="")
-            print(f"   {published.counts.get(name, 0):8}" if published else "")
-    elif faces.identities is not None:
-        print(f"  identities {len(set(faces.identities)):8}, no expression labels")
-    for warning in part.warnings:
-        print(f"  warning: {warning}")
-    for reason, images in part.left_out().items():
-        print(f"  left out   {len(images):8}: {reason}, e.g. {', '.join(images[:3])}")
-    print(f"  unreadable {len(part.unreadable):8}")
-    for message in part.unreadable.values():
-        print(f"    {message}")
-
-
 def _audit(options: argparse.Namespace) -> None:
     from face2exp_lib.audit import (
         AuditedSet,
@@ -138,6 +112,7 @@ def _audit(options: argparse.Namespace) -> None:
         sets_of_config,
         write_audit,
     )
+    from face2exp_lib.cli_tables import print_audit
     from face2exp_lib.config import data_root, load_config
 
     sets = []
@@ -153,32 +128,10 @@ def _audit(options: argparse.Namespace) -> None:
     if not sets:
         raise Face2ExpError("nothing to audit: name a PATH, PATH:PART or --config CONFIG.yaml")
     result = audit(sets, max_distance=options.distance, drop_near=options.drop_near)
-    _print_audit(sets, result, options.distance)
+    print_audit(sets, result, options.distance)
     if options.out:
         write_audit(options.out, result.found)
         print(f"{options.out}: the table, for data.drop of a config")
-
-
-def _print_audit(sets: "list[AuditedSet]", result: "Audit", distance: int) -> None:
-    for audited in sets:
-        use = "evaluation" if audited.evaluation else "training"
-        print(f"{audited.faces.name}: {len(audited.faces)} images, for {use}")
-    print(f"  {'exact copies':32} {result.exact_groups:8} groups (the same bytes)")
-    print(f"  {'redundant copies':32} {result.redundant:8} images")
-    print(f"  {'copies with conflicting labels':32} {result.conflicting:8} groups")
-    print(f"  {'copies in pixels':32} {result.pixel_groups:8} groups, exact ones included")
-    print(f"  {'near copies':32} {result.near_pairs:8} pairs ({distance} of {BITS} bits or less)")
-    print("  images that have a copy in     exact   pixels     near")
-    for (name, other), counts in result.between.items():
-        if any(counts.values()):
-            print(f"    {name} in {other}")
-            print(" " * 27 + "".join(f"{count:9}" for count in counts.values()))
-    dropped = Counter(one.set_name for one in result.found if one.drop)
-    for name, count in dropped.items():
-        print(f"  to drop from {name}: {count}")
-    print(f"  unreadable {len(result.unreadable):8}")
-    for message in result.unreadable:
-        print(f"    {message}")
 
 
 def _draw(options: argparse.Namespace) -> None:
@@ -268,6 +221,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     added = command(data, "inspect", _inspect, "Format, counts per class, unreadable images.")
     added.add_argument("path", type=Path, metavar="PATH")
+    added.add_argument(
+        "--html", type=Path, metavar="FILE", help="write class bars and sample images as a page"
+    )
+    added.add_argument(
+        "--skip-bad",
+        type=Path,
+        metavar="FILE",
+        help="write a csv of what cannot be read or used, instead of failing",
+    )
     added = command(data, "render", _render, "Draw faces with known expressions, as a YAML asks.")
     added.set_defaults(afterwards=": run again to go on; what is drawn is kept")
     added.add_argument("spec", type=Path, metavar="SPEC.yaml")
@@ -280,15 +242,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     added.add_argument(
         "--format", choices=LAYOUTS, default="zip", help="how a set is kept; default: zip"
-    )
-    added.add_argument(
-        "--html", type=Path, metavar="FILE", help="write class bars and sample images as a page"
-    )
-    added.add_argument(
-        "--skip-bad",
-        type=Path,
-        metavar="FILE",
-        help="write a csv of what cannot be read or used, instead of failing",
     )
     added = command(data, "audit", _audit, "Copies within and across sets, and what to drop.")
     added.add_argument("sets", nargs="*", metavar="SET", help="PATH or PATH:PART, as for inspect")

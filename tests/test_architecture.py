@@ -39,6 +39,7 @@ ORDER = (
     "audit",
     "figures",
     "inspection_report",
+    "cli_tables",
     "cli",
 )
 ADAPTERS_ORDER = (

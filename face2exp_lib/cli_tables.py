@@ -1,0 +1,56 @@
+"""What `face2exp data inspect` and `data audit` print."""
+
+from collections import Counter
+
+import numpy as np
+
+from face2exp_lib.audit import Audit, AuditedSet
+from face2exp_lib.fingerprints import BITS
+from face2exp_lib.inspection import Inspection
+
+
+def print_part(part: Inspection) -> None:
+    """One part of what `inspect` found."""
+    faces, published = part.faces, part.published
+    print(f"{faces.name}: format {part.format}, {len(faces)} images")
+    if part.part:
+        print(f"  part {part.part}")
+    if part.counts:
+        print(f"  labels looked up as codes: {part.codes}")
+        if published:
+            print(f"  {'class':10} {'here':>8}   {published.title}, published")
+        for name, count in part.counts.items():
+            print(f"  {name:10} {count:8}", end="")
+            print(f"   {published.counts.get(name, 0):8}" if published else "")
+    elif faces.identities is not None:
+        print(f"  identities {len(np.unique(faces.identities)):8}, no expression labels")
+    for warning in part.warnings:
+        print(f"  warning: {warning}")
+    for reason, images in part.left_out().items():
+        print(f"  left out   {len(images):8}: {reason}, e.g. {', '.join(images[:3])}")
+    print(f"  unreadable {len(part.unreadable):8}")
+    for message in part.unreadable.values():
+        print(f"    {message}")
+
+
+def print_audit(sets: list[AuditedSet], result: Audit, distance: int) -> None:
+    """The sets, the counts of copies and what training should drop."""
+    for audited in sets:
+        use = "evaluation" if audited.evaluation else "training"
+        print(f"{audited.faces.name}: {len(audited.faces)} images, for {use}")
+    print(f"  {'exact copies':32} {result.exact_groups:8} groups (the same bytes)")
+    print(f"  {'redundant copies':32} {result.redundant:8} images")
+    print(f"  {'copies with conflicting labels':32} {result.conflicting:8} groups")
+    print(f"  {'copies in pixels':32} {result.pixel_groups:8} groups, exact ones included")
+    print(f"  {'near copies':32} {result.near_pairs:8} pairs ({distance} of {BITS} bits or less)")
+    print("  images that have a copy in     exact   pixels     near")
+    for (name, other), counts in result.between.items():
+        if any(counts.values()):
+            print(f"    {name} in {other}")
+            print(" " * 27 + "".join(f"{count:9}" for count in counts.values()))
+    dropped = Counter(one.set_name for one in result.found if one.drop)
+    for name, count in dropped.items():
+        print(f"  to drop from {name}: {count}")
+    print(f"  unreadable {len(result.unreadable):8}")
+    for message in result.unreadable:
+        print(f"    {message}")
