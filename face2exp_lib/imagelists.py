@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from face2exp_lib.adapters.tables import must_have_columns
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet
 from face2exp_lib.labels import class_names, parse_label
@@ -125,12 +126,7 @@ def _rows(path: Path, columns: set[str]) -> Iterator[tuple[int, dict[str, str]]]
                 remarks, start = remarks + 1, file.tell()
             file.seek(start)
             reader = csv.DictReader(file)
-            missing = columns - set(reader.fieldnames or ())
-            if missing:
-                raise Face2ExpError(
-                    f"{path}: column '{min(missing)}' is missing: its first line has to name "
-                    f"{', '.join(sorted(columns))}"
-                )
+            must_have_columns(path, reader, columns)
             for row in reader:
                 line = remarks + reader.line_num
                 if None in row or None in row.values():

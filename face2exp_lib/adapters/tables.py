@@ -162,6 +162,16 @@ def find_image(root: Root, text: str, where: str, bad: BadRows) -> str | None:
     return None
 
 
+def must_have_columns(path: Path, reader: "csv.DictReader[str]", columns: set[str]) -> None:
+    """Refuse a table that lacks one of `columns`."""
+    missing = columns - set(reader.fieldnames or ())
+    if missing:
+        raise Face2ExpError(
+            f"{path}: column '{min(missing)}' is missing: its first line has to name "
+            f"{', '.join(sorted(columns))}"
+        )
+
+
 def read_table(
     path: Path, columns: set[str], bad: BadRows, header: Sequence[str] | None = None
 ) -> Iterator[tuple[int, dict[str, str]]]:
@@ -179,12 +189,7 @@ def read_table(
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # with Excel's mark or without
             reader = csv.DictReader(file, fieldnames=header)
-            missing = columns - set(reader.fieldnames or ())
-            if missing:
-                raise Face2ExpError(
-                    f"{path}: column '{min(missing)}' is missing: its first line has to name "
-                    f"{', '.join(sorted(columns))}"
-                )
+            must_have_columns(path, reader, columns)
             for row in reader:
                 if None in row.values() or None in row:
                     line = f"{path}, line {reader.line_num}"

@@ -4,7 +4,9 @@ Everything that defines an expression stands in the two tables below. `ACTION_UN
 the Facial Action Coding System (Ekman, Friesen & Hager, FACS, 2002) with ARKit face units, the
 weights of the mesh's shape targets. `PROTOTYPES` lists the units of each expression: the emotion
 prototypes of the FACS Investigator's Guide, tables 10-1 and 10-2, and Du, Tao & Martinez, "Compound
-facial expressions of emotion", PNAS 2014, table 1, each with variants as people show them.
+facial expressions of emotion", PNAS 2014, table 1, each with variants as people
+show them. Not in these tables, as far as we know: unit 10 in happy, since opening this mesh's jaw
+shows the lower teeth only, and 15 and 29 in anger.
 """
 
 from dataclasses import dataclass, field

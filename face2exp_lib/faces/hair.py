@@ -6,10 +6,11 @@ import numpy as np
 
 from face2exp_lib.faces.assets import Material
 from face2exp_lib.faces.geometry import smoothstep, vertex_normals
-from face2exp_lib.faces.hair_styles import NAPE_Y, Locks, above_hairline, grow_locks
 from face2exp_lib.faces.head import Head
 from face2exp_lib.faces.identity import Identity
+from face2exp_lib.faces.locks import Locks, grow_locks
 from face2exp_lib.faces.noise import noise
+from face2exp_lib.faces.skull import NAPE_Y, above_hairline
 
 FULL_HEIGHT = 0.3  # decimetres above the hair line where hair reaches its full thickness
 # Parts by which hair stands higher on the crown and lower at the nape.

@@ -8,10 +8,12 @@ import numpy as np
 
 from face2exp_lib.faces.assets import Material, look_up
 from face2exp_lib.faces.geometry import gaussian, smoothstep
-from face2exp_lib.faces.hair_styles import CROWN, HAIR_STYLES, NAPE_Y
+from face2exp_lib.faces.hair_styles import HAIR_STYLES
 from face2exp_lib.faces.identity import Identity
+from face2exp_lib.faces.locks import CROWN
 from face2exp_lib.faces.noise import noise
 from face2exp_lib.faces.paint import Paint
+from face2exp_lib.faces.skull import NAPE_Y
 from face2exp_lib.faces.surface import Surface
 
 BROW_START_X, BROW_LENGTH, BROW_Y, BROW_HALF_WIDTH = 0.095, 0.48, 7.505, 0.036

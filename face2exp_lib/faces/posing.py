@@ -13,9 +13,9 @@ from face2exp_lib.faces.hair import (
     scalp_coverage,
     style_hair,
 )
-from face2exp_lib.faces.hair_styles import Locks
 from face2exp_lib.faces.head import load_head
 from face2exp_lib.faces.identity import Identity, sample_identity
+from face2exp_lib.faces.locks import Locks
 from face2exp_lib.faces.prop import Wearable
 from face2exp_lib.faces.scene import Scene
 from face2exp_lib.seeding import numpy_generator
@@ -76,7 +76,6 @@ def pose_head(
     weights: dict[str, float],
     scene: Scene,
     width: int,
-    crop: float = 1.0,
     occluder: Wearable | None = None,
 ) -> PosedHead:
     """Shape, move, turn and project a head.
@@ -86,7 +85,6 @@ def pose_head(
         weights: ARKit action weights.
         scene: pose and camera.
         width: of the square picture, pixels.
-        crop: factor on the face's size in the picture.
         occluder: what covers part of the face.
     """
     head, identity = load_head(), person.identity
@@ -142,7 +140,7 @@ def pose_head(
     vertices = (vertices - centre).astype(np.float32)
 
     face_height = resting_face[:, 1].max() - resting_face[:, 1].min()
-    focal = width * FACE_HEIGHT / face_height * scene.zoom * crop * scene.distance
+    focal = width * FACE_HEIGHT / face_height * scene.zoom * scene.distance
     nearness = 1 / (scene.distance - vertices[:, 2])
     projected = np.stack(
         [

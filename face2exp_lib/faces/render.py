@@ -90,7 +90,6 @@ def render_head(
     weights: dict[str, float],
     scene: Scene,
     size: int,
-    crop: float = 1.0,
     occluder: Occluder | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw a person whose face does `weights` (ARKit unit -> weight) in a scene.
@@ -99,7 +98,7 @@ def render_head(
         (size, size, 3) uint8 sRGB, and (5, 2) landmarks in pixels of it.
     """
     width = size * SUPERSAMPLING
-    head = pose_head(person, weights, scene, width, crop, occluder)
+    head = pose_head(person, weights, scene, width, occluder)
     one_sided = ~TWO_SIDED[head.material]
     fragments = rasterise(head.projected, head.triangles, one_sided, width, width)
     surface = surface_at(head, scene, fragments)

@@ -13,7 +13,7 @@ from face2exp_lib.faces.posing import PosedHead
 from face2exp_lib.faces.raster import Fragments
 from face2exp_lib.faces.scene import Scene
 
-# Seen from both sides: open sheets, and teeth, whose far side shows in a turned head.
+# Lit on the side that is seen: open sheets, and teeth, whose smooth normals turn away at the edges.
 TWO_SIDED = by_material(
     dict.fromkeys(
         (Material.TEETH, Material.LASH, Material.HAIR, Material.GLASSES, Material.HAT), True

@@ -9,15 +9,7 @@ import pytest
 from face2exp_lib.faces.assets import Material
 from face2exp_lib.faces.hair import fit_locks, hair_lift, height_above_hairline, scalp_coverage
 from face2exp_lib.faces.hair_paint import beard_density, paint_brows
-from face2exp_lib.faces.hair_styles import (
-    FALL_Y,
-    HAIR_STYLES,
-    SKULL_CENTRE,
-    VARIANTS,
-    grow_locks,
-    hangs,
-    keep_outside,
-)
+from face2exp_lib.faces.hair_styles import FALL_Y, HAIR_STYLES, VARIANTS
 from face2exp_lib.faces.head import load_head
 from face2exp_lib.faces.identity import (
     BEARDS,
@@ -26,10 +18,12 @@ from face2exp_lib.faces.identity import (
     Identity,
     sample_identity,
 )
+from face2exp_lib.faces.locks import grow_locks, hangs
 from face2exp_lib.faces.paint import Paint
 from face2exp_lib.faces.posing import Person, load_person, pose_head
 from face2exp_lib.faces.render import render_head
 from face2exp_lib.faces.scene import Scene, sample_scene
+from face2exp_lib.faces.skull import SKULL_CENTRE, keep_outside
 from face2exp_lib.faces.surface import Surface
 
 WITH_LOCKS = [name for name, style in HAIR_STYLES.items() if style.locks]
