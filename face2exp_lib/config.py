@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.meta_step import MetaOptions
 from face2exp_lib.networks import Backbone
+from face2exp_lib.passes import Compute
 from face2exp_lib.shipped import shipped
 from face2exp_lib.sources import STRICT, Source
 
@@ -146,6 +147,7 @@ class RunConfig:
         seed: of weights, draws, batches and views.
         device: `auto` takes CUDA, then Apple's MPS, then the CPU.
         meta: loss weights and readings of the paper.
+        compute: precision, micro-batches and compilation of the passes.
     """
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]  # part of a folder's name
@@ -153,6 +155,7 @@ class RunConfig:
     training: Training
     network: Network = Field(default_factory=Network)
     meta: MetaOptions = Field(default_factory=MetaOptions)
+    compute: Compute = Field(default_factory=Compute)
     method: Literal["meta", "supervised"] = "meta"
     seed: int = Field(default=0, ge=0, lt=2**32)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -1,5 +1,7 @@
 """Honest evaluation: the validation part chooses the checkpoint, the test part is read once."""
 
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,30 +10,25 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from face2exp_lib import __version__
 from face2exp_lib.augmentation import apply_view, centre_view
 from face2exp_lib.batches import DecodedFaces, ordered_batches
 from face2exp_lib.checkpoint import load_checkpoint
 from face2exp_lib.config import RunConfig, load_config
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.images import FileImages, Images, decode
+from face2exp_lib.facesets import FaceSet
+from face2exp_lib.imagelists import list_digest
+from face2exp_lib.images import Images, decode
 from face2exp_lib.labels import class_names
 from face2exp_lib.metrics import accuracies, count_confusions
 from face2exp_lib.networks import build_network
+from face2exp_lib.predictions import Predictions, predictions_path, write_predictions
+from face2exp_lib.scores import evaluate_predictions, read_evaluation
 from face2exp_lib.splits import read_run_data, read_test
-from face2exp_lib.storage import read_json, write_json
+from face2exp_lib.storage import read_json, read_jsonl, write_json, write_text
 
 EVALUATION_BATCH = 256
-EVALUATION_KEYS = (
-    "method",
-    "num_images",
-    "label_budget",
-    "overall_accuracy",
-    "mean_class_accuracy",
-    "std_class_accuracy",
-    "per_class_accuracy",
-    "confusion_matrix",
-    "class_names",
-)
+READINGS = "test-readings.jsonl"  # in a run directory: when its test part was read, and how
 
 
 def choose_device(name: str) -> torch.device:
@@ -72,17 +69,47 @@ def predict_logits(network: nn.Module, images: Tensor, view_size: int) -> Tensor
     return logits
 
 
+def predict_probabilities(
+    network: nn.Module, images: Tensor, view_size: int, *, flip: bool = False
+) -> Tensor:
+    """Class probabilities of the centre crops; with `flip` the mean of each and its mirror image.
+
+    Args:
+        images: (N, 3, S, S) uint8 on the network's device.
+
+    Returns:
+        (N, K) float32 on the CPU, rows sum to 1.
+
+    Raises:
+        Face2ExpError: if an output is not finite.
+    """
+    probabilities = predict_logits(network, images, view_size).softmax(1)
+    if flip:
+        mirrored = predict_logits(network, images.flip(-1), view_size).softmax(1)
+        probabilities = (probabilities + mirrored) / 2
+    return probabilities.cpu()
+
+
+def predict_faces(
+    network: nn.Module, faces: DecodedFaces, *, view_size: int, workers: int, flip: bool = False
+) -> np.ndarray:
+    """`predict_probabilities` of a whole set, in its order: (N, K) float32."""
+    device = next(network.parameters()).device
+    batches = ordered_batches(faces, EVALUATION_BATCH, workers)
+    total = -(-len(faces) // EVALUATION_BATCH)
+    rows = [
+        predict_probabilities(network, batch[0].to(device), view_size, flip=flip)
+        for batch in tqdm(batches, desc="evaluate", total=total, leave=False, delay=2)
+    ]
+    return torch.cat(rows).numpy()
+
+
 def evaluate_network(
     network: nn.Module, faces: DecodedFaces, *, view_size: int, num_classes: int, workers: int
 ) -> dict[str, Any]:
     """The paper's measures of one network on one labelled set, see `metrics.accuracies`."""
-    device = next(network.parameters()).device
-    confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
-    batches = ordered_batches(faces, EVALUATION_BATCH, workers)
-    total = -(-len(faces) // EVALUATION_BATCH)
-    for images, labels in tqdm(batches, desc="evaluate", total=total, leave=False, delay=2):
-        predicted = predict_logits(network, images.to(device), view_size).argmax(1).cpu()
-        confusion += count_confusions(labels.numpy(), predicted.numpy(), num_classes)
+    predicted = predict_faces(network, faces, view_size=view_size, workers=workers).argmax(1)
+    confusion = count_confusions(faces.faces.known_labels(), predicted, num_classes)
     return accuracies(confusion, class_names(num_classes))
 
 
@@ -113,78 +140,80 @@ def load_trained(run_dir: Path) -> tuple[RunConfig, nn.Module, dict[str, Any]]:
 
 
 def evaluate_run(
-    run_dir: Path, split: Literal["val", "test"], data_root: Path | None
+    run_dir: Path, split: Literal["val", "test"], data_root: Path | None, *, flip: bool = False
 ) -> tuple[dict[str, Any], bool]:
-    """Evaluate a finished run's best checkpoint and write `evaluation-<split>.json`.
+    """Evaluate a finished run's best checkpoint; write `evaluation-<split>.json` and
+    `predictions-<split>.parquet`.
 
-    The test part is read once: a second call gives back what the first one wrote.
+    The test part is read once: a second call gives back what the first one wrote, and is refused
+    if it asks for other options, since the better of two readings would be chosen by the test part.
+    Every reading is noted in `test-readings.jsonl` before it begins; where somebody deletes the
+    evaluation and reads again, `test_readings` of the new one says so.
+
+    Args:
+        flip: average the probabilities of each image and its mirror image.
 
     Returns:
-        The content of the file, and whether it was computed now.
+        The content of the file, see `scores.read_evaluation`, and whether it was computed now.
+
+    Raises:
+        Face2ExpError: if the run is broken or has not finished, data are missing, or the test part
+            was read with other options.
     """
     path = run_dir / f"evaluation-{split}.json"
     if path.exists():
-        return read_json(path, *EVALUATION_KEYS), False
+        stored = read_evaluation(path)
+        if stored["flip"] == flip:
+            return stored, False
+        if split == "test":
+            raise Face2ExpError(
+                f"{run_dir}: its test part was read {'with' if stored['flip'] else 'without'} flip "
+                "averaging, and a second reading would let the test part choose: decide by "
+                "`--split val`, then read the test part of another run"
+            )
     config, network, state = load_trained(run_dir)
     if not (run_dir / "finished.json").exists():
         raise Face2ExpError(
             f"{run_dir}: the run has not finished: go on with `face2exp train CONFIG --run-dir "
             f"{run_dir} --resume`"
         )
+    finished = read_json(run_dir / "finished.json", "label_budget")
     if split == "test":
         part = read_test(config, data_root)
     else:
         part = read_run_data(config, data_root).validation
-    faces = DecodedFaces(part, config.data.stored_size, in_memory=False)
+    reading = {
+        "evaluated_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "flip": flip,
+        "checkpoint_step": state["step"],
+        "face2exp_lib": __version__,
+    }
+    if split == "test":
+        reading["test_readings"] = _note_reading(run_dir, reading)
+    predictions = _predictions(config, network, part, flip)
     result = {
         "split": split,
         "method": config.method,
         "seed": config.seed,
-        "num_images": len(faces),
-        "checkpoint_step": state["step"],
-        **evaluate_network(
-            network,
-            faces,
-            view_size=config.data.view_size,
-            num_classes=config.data.num_classes,
-            workers=config.data.num_workers,
-        ),
-        **read_json(run_dir / "finished.json", "label_budget"),
+        "num_images": len(part),
+        "list_digest": list_digest(part),
+        **reading,
+        **evaluate_predictions(predictions),
+        **finished,
     }
+    write_predictions(predictions_path(run_dir, split), predictions)
     write_json(path, result)
     return result, True
 
 
-def predict_images(run_dir: Path, paths: list[Path]) -> list[dict[str, Any]]:
-    """Label and class probabilities of face images that are already cropped to the face.
-
-    Returns:
-        For each image: `image`, `label`, `probabilities` (name -> 0..1).
-
-    Raises:
-        Face2ExpError: naming the image that cannot be read.
-    """
-    config, network, _ = load_trained(run_dir)
-    names = class_names(config.data.num_classes)
-    files = FileImages(Path(), [str(path) for path in paths])
-    results = []
-    for path, row in zip(paths, class_probabilities(config, network, files), strict=True):
-        results.append(
-            {
-                "image": str(path),
-                "label": names[int(row.argmax())],
-                "probabilities": dict(zip(names, row.tolist(), strict=True)),
-            }
-        )
-    return results
-
-
-def class_probabilities(config: RunConfig, network: nn.Module, images: Images) -> Tensor:
+def class_probabilities(
+    config: RunConfig, network: nn.Module, images: Images, *, flip: bool = False
+) -> Tensor:
     """What a trained network makes of face images that are already cropped to the face.
 
     Args:
         config, network: as `load_trained` gives them.
-        images: N of them, of any size; an array in memory is a `PixelImages`.
+        images: N of them, of any size, in one batch; an array in memory is a `PixelImages`.
 
     Returns:
         (N, K) float32 on the CPU, rows sum to 1.
@@ -192,9 +221,28 @@ def class_probabilities(config: RunConfig, network: nn.Module, images: Images) -
     Raises:
         Face2ExpError: naming the image that cannot be read.
     """
+    if len(images.ids) == 0:
+        return torch.empty(0, config.data.num_classes)
     device = next(network.parameters()).device
-    rows = [torch.empty(0, config.data.num_classes)]
-    for index in range(len(images.ids)):
-        image = decode(images, index, config.data.stored_size)[None].to(device)
-        rows.append(predict_logits(network, image, config.data.view_size).softmax(1).cpu())
-    return torch.cat(rows)
+    decoded = [decode(images, i, config.data.stored_size) for i in range(len(images.ids))]
+    pixels = torch.stack(decoded).to(device)
+    return predict_probabilities(network, pixels, config.data.view_size, flip=flip)
+
+
+def _predictions(config: RunConfig, network: nn.Module, part: FaceSet, flip: bool) -> Predictions:
+    faces = DecodedFaces(part, config.data.stored_size, in_memory=False)
+    view_size, workers = config.data.view_size, config.data.num_workers
+    return Predictions(
+        part.ids,
+        part.known_labels(),
+        predict_faces(network, faces, view_size=view_size, workers=workers, flip=flip),
+        class_names(config.data.num_classes),
+        None if part.identities is None else [str(name) for name in part.identities],
+    )
+
+
+def _note_reading(run_dir: Path, reading: dict[str, Any]) -> int:
+    """Add a line to the run's readings of the test part; returns how many there are."""
+    readings = [*read_jsonl(run_dir / READINGS), reading]
+    write_text(run_dir / READINGS, "".join(json.dumps(line) + "\n" for line in readings))
+    return len(readings)

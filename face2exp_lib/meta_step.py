@@ -1,6 +1,7 @@
 """One step of Meta-Face2Exp: lines 5 to 17 of the paper's Algorithm 1."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -8,8 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from face2exp_lib.feedback import Grads, feedback_coefficient, gradients
+from face2exp_lib.feedback import (
+    FeedbackBatch,
+    FeedbackHistory,
+    FeedbackNorm,
+    FeedbackWay,
+    begin_feedback,
+    feedback_used,
+    total_norm,
+)
 from face2exp_lib.networks import frozen_running_stats
+from face2exp_lib.passes import PLAIN, Compute, Grads, Pass, add_scaled, gradient_pass, loss_pass
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,7 @@ class MetaBatch:
 
 @dataclass(frozen=True)
 class MetaOptions:
-    """Readings of the paper where it leaves a choice, and the weights of B's losses (all 1 there).
+    """Readings of the paper where it leaves a choice, and the weights of the losses (all 1 there).
 
     Attributes:
         adaptation_view: what A learns from: `plain`, x_FR as in Eq. 1 and line 7 (default), or
@@ -35,14 +45,47 @@ class MetaOptions:
         consistency_target: B(x_FR) in L_c (Eq. 4): `fixed`, a constant, as in the consistency
             training that the paper builds on (default), or `moving`, differentiated like the rest,
             as line 11 says to the letter.
-        w_s, w_c, w_f: weights of L_s, L_c and L_f; 0 switches one off.
+        feedback: how f is measured: `exact` (Eq. 6, default), `jvp` (the same number in forward
+            mode), `finite_difference` (labelled loss before - after A's step), or `none`: f = 0,
+            neither it nor L_f computed.
+        feedback_norm: what scales L_f: `paper`, f itself (default); `per_eta`, f / eta_A;
+            `cosine`, of the angle between its two gradients (needs `exact`); `running_std`, f over
+            its running standard deviation; `minus_average`, f less its running mean.
+        feedback_batch: whose f scales L_f: this step's `own`, or, as a control, that of an
+            `earlier` batch: right strengths on the wrong faces.
+        w_s, w_c, w_f: weights of L_s, L_c and L_f in B's gradient; 0 switches one off, though it
+            is still measured.
+        w_u: weight of L_u in A's gradient; f speaks of the step so weighted.
+        ramp_steps: w_u, w_c and w_f grow in a line to their full values over as many steps; 0, as
+            in the paper, has them full from the first.
     """
 
     adaptation_view: Literal["plain", "augmented"] = "plain"
     consistency_target: Literal["fixed", "moving"] = "fixed"
+    feedback: FeedbackWay = "exact"
+    feedback_norm: FeedbackNorm = "paper"
+    feedback_batch: FeedbackBatch = "own"
     w_s: float = 1.0
+    w_u: float = 1.0
     w_c: float = 1.0
     w_f: float = 1.0
+    ramp_steps: int = 0
+
+    def __post_init__(self) -> None:
+        if self.feedback_norm == "cosine" and self.feedback != "exact":
+            raise ValueError(
+                f"feedback_norm cosine needs feedback exact, not {self.feedback}: no other way "
+                "sees both gradients"
+            )
+        if self.ramp_steps < 0:
+            raise ValueError(f"ramp_steps is {self.ramp_steps}: give 0 or more steps")
+
+    def at(self, step: int) -> "MetaOptions":
+        """The options of one step, counted from 0: its weights are those of the ramp."""
+        if step + 1 >= self.ramp_steps:
+            return self
+        share = (step + 1) / self.ramp_steps
+        return replace(self, w_u=share * self.w_u, w_c=share * self.w_c, w_f=share * self.w_f)
 
 
 def meta_step(
@@ -52,6 +95,8 @@ def meta_step(
     optimiser_a: SGD,
     batch: MetaBatch,
     options: MetaOptions,
+    history: FeedbackHistory,
+    compute: Compute = PLAIN,
 ) -> dict[str, Tensor]:
     """Update A, then B, in place.
 
@@ -60,66 +105,94 @@ def meta_step(
         optimiser_b, optimiser_a: over all their parameters, in one group each.
         batch: the step's images and labels.
         options: loss weights and readings.
+        history: of f, for the options that look back; this step's f is added.
+        compute: precision and micro-batches of the passes.
 
     Returns:
-        Detached 0-d losses and `feedback`, and the pseudo labels `y_hat_fr`, (M,) int64.
+        Detached 0-d losses, `feedback` (f), `feedback_used` (what L_f is scaled by),
+        the lengths of B's gradients of w_s L_s and w_f L_f, `grad_norm_s` and `grad_norm_f`; and
+        the pseudo labels `y_hat_fr`, (M,) int64.
     """
-    params_b, params_a = list(base.parameters()), list(adaptation.parameters())
     eta_a = optimiser_a.param_groups[0]["lr"]
 
     # (1) B labels x_FR (line 5). Line 15 needs the gradient of CE(y_hat_FR, B(x_FR)) at this same
     # theta_B: it is taken now and scaled once f is known, so no second pass and no waiting graph.
     with frozen_running_stats(base):
-        logits_fr = base(batch.x_fr)
+        label_pass = loss_pass if options.feedback == "none" else gradient_pass
+        loss_hat, grad_hat, logits_fr = label_pass(base, batch.x_fr, None, compute)
     y_hat_fr = logits_fr.argmax(1)
-    loss_hat = F.cross_entropy(logits_fr, y_hat_fr)
-    grad_hat = gradients(loss_hat, params_b)
 
     # (2) A learns from the pseudo labels, theta_A -> theta_A' (line 7).
+    measure = begin_feedback(options.feedback, adaptation, batch.x_fer, batch.y_fer, compute)
     x_a = batch.x_fr if options.adaptation_view == "plain" else batch.x_fr_aug
-    loss_u = F.cross_entropy(adaptation(x_a), y_hat_fr)
-    grad_u = gradients(loss_u, params_a)
-    descend(optimiser_a, params_a, grad_u)
+    loss_u, grad_u, _ = gradient_pass(adaptation, x_a, y_hat_fr, compute, weight=options.w_u)
+    descend(optimiser_a, list(adaptation.parameters()), grad_u)
 
     # (3) Did it help on x_FER? f (line 13).
-    with frozen_running_stats(adaptation):
-        loss_s_after = F.cross_entropy(adaptation(batch.x_fer), batch.y_fer)
-    grad_s_after = gradients(loss_s_after, params_a)
-    feedback = feedback_coefficient(grad_s_after, grad_u, eta_a)
+    measured = measure(grad_u, eta_a)
+    used = feedback_used(
+        measured, options.feedback_norm, options.feedback_batch, grad_u, eta_a, history
+    )
+    del grad_u  # as large as the network, and no longer needed
 
     # (4) B takes L_s + L_c + L_f (lines 9, 11, 15, 17).
-    loss_s = F.cross_entropy(base(batch.x_fer), batch.y_fer)
+    loss_s, grad_b, _ = gradient_pass(base, batch.x_fer, batch.y_fer, compute, weight=options.w_s)
+    grad_norm_s = total_norm(grad_b)
     with frozen_running_stats(base):
-        target = logits_fr.detach() if options.consistency_target == "fixed" else base(batch.x_fr)
-        loss_c = F.cross_entropy(base(batch.x_fr_aug), target.softmax(1))
-    grad_sc = gradients(options.w_s * loss_s + options.w_c * loss_c, params_b)
-    scale_f = options.w_f * feedback
-    grad_b = tuple(sc + scale_f * hat for sc, hat in zip(grad_sc, grad_hat, strict=True))
-    descend(optimiser_b, params_b, grad_b)
+        loss_c, grad_c, _ = consistency_pass(base, batch, logits_fr, options, compute)
+    add_scaled(grad_b, grad_c)
+    scale_f = options.w_f * used
+    if grad_hat:
+        add_scaled(grad_b, grad_hat, scale_f)
+    descend(optimiser_b, list(base.parameters()), grad_b)
 
-    return {
-        "loss_s": loss_s.detach(),
-        "loss_u": loss_u.detach(),
-        "loss_c": loss_c.detach(),
-        "loss_f": (feedback * loss_hat).detach(),
-        "loss_s_after": loss_s_after.detach(),
-        "feedback": feedback.detach(),
+    losses = {
+        "loss_s": loss_s,
+        "loss_u": loss_u,
+        "loss_c": loss_c,
+        "loss_f": used * loss_hat,
+        "feedback": measured.feedback,
+        "feedback_used": used,
+        "grad_norm_s": grad_norm_s,
+        "grad_norm_f": scale_f.abs() * total_norm(grad_hat),
         "y_hat_fr": y_hat_fr,
     }
+    if measured.loss_s_after is not None:
+        losses["loss_s_after"] = measured.loss_s_after
+    return losses
+
+
+def consistency_pass(
+    base: nn.Module, batch: MetaBatch, logits_fr: Tensor, options: MetaOptions, compute: Compute
+) -> Pass:
+    """L_c (Eq. 4) and the gradient of w_c times it; `logits_fr` is B(x_FR), (M, K)."""
+    aug = gradient_pass(base, batch.x_fr_aug, logits_fr.softmax(1), compute, weight=options.w_c)
+    if options.consistency_target == "fixed":
+        return aug
+    # L_c depends on theta_B through two passes. Each is differentiated with the other's outcome
+    # held fixed, and the two gradients are added: the product rule, with one graph at a time.
+    target = gradient_pass(
+        base,
+        batch.x_fr,
+        aug.logits,
+        compute,
+        weight=options.w_c,
+        criterion=lambda scores, predicted: F.cross_entropy(predicted, scores.softmax(1)),
+    )
+    return Pass(aug.loss, add_scaled(aug.grad, target.grad), aug.logits)
 
 
 def supervised_step(
-    network: nn.Module, optimiser: SGD, x_fer: Tensor, y_fer: Tensor
+    network: nn.Module, optimiser: SGD, x_fer: Tensor, y_fer: Tensor, compute: Compute = PLAIN
 ) -> dict[str, Tensor]:
     """One update on L_s alone (Eq. 3): the baseline, the warm start and the fine-tune."""
-    parameters = list(network.parameters())
-    loss_s = F.cross_entropy(network(x_fer), y_fer)
-    descend(optimiser, parameters, gradients(loss_s, parameters))
-    return {"loss_s": loss_s.detach()}
+    s = gradient_pass(network, x_fer, y_fer, compute)
+    descend(optimiser, list(network.parameters()), s.grad)
+    return {"loss_s": s.loss}
 
 
 @torch.no_grad()
-def descend(optimiser: SGD, parameters: list[nn.Parameter], grads: Grads) -> None:
+def descend(optimiser: SGD, parameters: Sequence[nn.Parameter], grads: Grads) -> None:
     """One step of the optimiser along given gradients."""
     for parameter, grad in zip(parameters, grads, strict=True):
         parameter.grad = grad

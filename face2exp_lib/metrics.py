@@ -1,4 +1,4 @@
-"""Accuracies from a confusion matrix (paper 4.1)."""
+"""Accuracies and F1 from a confusion matrix (paper 4.1)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,12 +32,34 @@ def accuracies(confusion: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
     if (totals == 0).any():
         empty = ", ".join(name for name, n in zip(names, totals, strict=True) if n == 0)
         raise Face2ExpError(f"no image of class {empty} to evaluate: the class mean is undefined")
+    of_paper = {key: float(value) for key, value in measures(confusion).items()}
+    del of_paper["macro_f1"]
     per_class = 100 * np.diag(confusion) / totals
     return {
-        "overall_accuracy": float(100 * np.trace(confusion) / totals.sum()),
-        "mean_class_accuracy": float(per_class.mean()),
-        "std_class_accuracy": float(per_class.std()),
+        **of_paper,
         "per_class_accuracy": dict(zip(names, per_class.tolist(), strict=True)),
         "confusion_matrix": confusion.tolist(),
         "class_names": list(names),
+    }
+
+
+def measures(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """The measures that sum up one confusion matrix or many, in percent.
+
+    `macro_f1` is the mean over the classes of 2 hits / (images + predictions) of the class.
+
+    Args:
+        confusion: (..., K, K) counts, rows are true classes; no row is empty.
+
+    Returns:
+        measure -> (...) values.
+    """
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    images, predictions = confusion.sum(-1), confusion.sum(-2)
+    per_class = 100 * hits / images
+    return {
+        "overall_accuracy": 100 * hits.sum(-1) / images.sum(-1),
+        "mean_class_accuracy": per_class.mean(-1),
+        "std_class_accuracy": per_class.std(-1),
+        "macro_f1": (100 * 2 * hits / (images + predictions)).mean(-1),
     }

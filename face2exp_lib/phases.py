@@ -15,6 +15,7 @@ from torch.optim import SGD
 from face2exp_lib.augmentation import apply_view, draw_conventional, draw_extensive
 from face2exp_lib.batches import DecodedFaces, step_batches
 from face2exp_lib.config import RunConfig
+from face2exp_lib.feedback import FeedbackHistory
 from face2exp_lib.meta_step import MetaBatch, meta_step, supervised_step
 from face2exp_lib.seeding import torch_generator
 
@@ -49,6 +50,7 @@ class Phase:
         labelled: the FER faces it learns from.
         unlabelled: the FR faces; None for a supervised phase.
         optimisers: one a network, without history at the phase's start.
+        history: of the feedback f, empty at the phase's start.
     """
 
     name: str
@@ -69,17 +71,20 @@ class Phase:
             )
             for name, network in self.networks.items()
         }
+        self.history = FeedbackHistory()
         self.device = next(next(iter(self.networks.values())).parameters()).device
 
     @property
     def image_passes(self) -> int:
-        """Images that go forward through a network in one step (each of them backward, too)."""
+        """Images that go forward through a network in one step; but where the feedback takes two
+        forward passes (`finite_difference`) or a wider one (`jvp`), each of them backward, too."""
         n, m = self.config.training.batch_size_fer, self.config.training.batch_size_fr
         if self.unlabelled is None:
             return n * len(self.networks)
         moving = self.config.meta.consistency_target == "moving"
+        looks = {"none": 0, "exact": 1, "jvp": 1, "finite_difference": 2}  # of A at x_FER
         # B on x_FR, A on x_FR, A on x_FER, B on x_FER, B on Aug(x_FR), and B on x_FR if it moves
-        return 2 * n + (4 if moving else 3) * m
+        return (1 + looks[self.config.meta.feedback]) * n + (4 if moving else 3) * m
 
     def steps(self, start: int) -> Iterator[dict[str, Tensor]]:
         """Train from step `start` to the end; yields each step's losses."""
@@ -102,7 +107,9 @@ class Phase:
         y_fer = labels.to(self.device)
         losses: dict[str, Tensor] = {}
         for name, network in self.networks.items():
-            loss_s = supervised_step(network, self.optimisers[name], x_fer, y_fer)["loss_s"]
+            loss_s = supervised_step(
+                network, self.optimisers[name], x_fer, y_fer, self.config.compute
+            )["loss_s"]
             losses["loss_s" if not losses else f"loss_s_{name}"] = loss_s
         return losses
 
@@ -119,7 +126,9 @@ class Phase:
             self.optimisers["base"],
             self.optimisers["adaptation"],
             batch,
-            self.config.meta,
+            self.config.meta.at(step),
+            self.history,
+            self.config.compute,
         )
 
     def _set_rates(self, step: int) -> None:

@@ -167,3 +167,51 @@ class StepBatches(Sampler[list[int]]):
                     order = generator.permutation(self.num_samples)
                 batch.append(int(order[position % self.num_samples]))
             yield batch
+
+
+class BalancedBatches(Sampler[list[int]]):
+    """Batches with every class alike, for labels that are not: batch t is a function of (seed,
+    stream, t).
+
+    The stream is a row of rounds, each with one sample of every class in random order. A class runs
+    through one random permutation of its samples after another, so rare ones return more often.
+    """
+
+    def __init__(
+        self,
+        labels: np.ndarray,
+        batch_size: int,
+        *,
+        start: int,
+        stop: int,
+        seed: int,
+        stream: str,
+    ) -> None:
+        codes = np.unique(labels)
+        self.members = [np.flatnonzero(labels == code) for code in codes]
+        self.batch_size, self.start, self.stop = batch_size, start, stop
+        self.seed, self.stream = seed, stream
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __iter__(self) -> Iterator[list[int]]:
+        num_classes = len(self.members)
+        orders: dict[int, tuple[int, np.ndarray]] = {}  # of a class: its epoch and permutation
+        classes_of_round = (-1, np.empty(0, dtype=np.int64))
+        for step in range(self.start, self.stop):
+            batch = []
+            for position in range(step * self.batch_size, (step + 1) * self.batch_size):
+                round_, place = divmod(position, num_classes)
+                if classes_of_round[0] != round_:
+                    generator = numpy_generator(self.seed, f"batches/{self.stream}/round", round_)
+                    classes_of_round = round_, generator.permutation(num_classes)
+                index = int(classes_of_round[1][place])
+                epoch, sample = divmod(round_, len(self.members[index]))
+                if index not in orders or orders[index][0] != epoch:
+                    generator = numpy_generator(
+                        self.seed, f"batches/{self.stream}/class", index, epoch
+                    )
+                    orders[index] = epoch, generator.permutation(self.members[index])
+                batch.append(int(orders[index][1][sample]))
+            yield batch

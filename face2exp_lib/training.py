@@ -16,6 +16,7 @@ from face2exp_lib.config import RunConfig, dump_config, load_config
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import choose_device, evaluate_network
 from face2exp_lib.networks import build_network
+from face2exp_lib.passes import compile_networks, eager
 from face2exp_lib.phases import Phase, Rate
 from face2exp_lib.provenance import environment
 from face2exp_lib.splits import RunData, read_run_data
@@ -73,7 +74,8 @@ def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
         ).to(device)
         for index, name in enumerate(("base", "adaptation")[: 2 if config.method == "meta" else 1])
     }
-    deployed = networks["adaptation" if config.method == "meta" else "base"]
+    compile_networks(networks.values(), config.compute)
+    deployed = "adaptation" if config.method == "meta" else "base"
     phases = plan_phases(config, data, networks)
     validation = _decoded(config, data, "validation")
     step, first_phase, best_score = _restore(last, networks, phases)
@@ -97,19 +99,19 @@ def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
                 if step % every.eval_every_steps == 0 or step == num_steps:
                     scores = _validate(config, networks, validation)
                     record["validation"] = scores
-                    score = scores[_name(networks, deployed)]["mean_class_accuracy"]
+                    score = scores[deployed]["mean_class_accuracy"]
                     bar.set_postfix(val_mean=f"{score:.1f}")
                     if score > best_score:
                         best_score = score
-                        save_checkpoint(best, {"step": step, "network": deployed.state_dict()})
+                        weights = networks[deployed].state_dict()
+                        save_checkpoint(best, {"step": step, "network": weights})
                 log.append(record)
                 if step % every.checkpoint_every_steps == 0 or step == num_steps:
                     log.flush()
                     save_checkpoint(last, _state(step, phase_index, best_score, networks, phase))
-    passes = sum(phase.num_steps * phase.image_passes for phase in phases)
     finished = {
         "num_steps": num_steps,
-        "image_passes": passes,
+        "image_passes": sum(phase.num_steps * phase.image_passes for phase in phases),
         "label_budget": data.label_budget,
         "best_validation_mean_class_accuracy": best_score,
     }
@@ -234,6 +236,8 @@ def _restore(
             network.load_state_dict(state["networks"][name])
         for name, optimiser in phases[state["phase"]].optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
+        if "feedback_history" in state:  # a version before it had none, and needed none
+            phases[state["phase"]].history.load_state_dict(state["feedback_history"])
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise Face2ExpError(
             f"{last}: its state does not fit this run's config: it belongs to another run"
@@ -250,16 +254,17 @@ def _decoded(config: RunConfig, data: RunData, part: str) -> DecodedFaces:
 def _validate(
     config: RunConfig, networks: dict[str, nn.Module], faces: DecodedFaces
 ) -> dict[str, dict[str, Any]]:
-    return {
-        name: evaluate_network(
-            network,
-            faces,
-            view_size=config.data.view_size,
-            num_classes=config.data.num_classes,
-            workers=config.data.num_workers,
-        )
-        for name, network in networks.items()
-    }
+    with eager(config.compute):  # the graphs of training do not serve, and new ones do not pay
+        return {
+            name: evaluate_network(
+                network,
+                faces,
+                view_size=config.data.view_size,
+                num_classes=config.data.num_classes,
+                workers=config.data.num_workers,
+            )
+            for name, network in networks.items()
+        }
 
 
 def _finite(losses: dict[str, Tensor], step: int) -> dict[str, Any]:
@@ -282,10 +287,6 @@ def _finite(losses: dict[str, Tensor], step: int) -> dict[str, Any]:
     return record
 
 
-def _name(networks: dict[str, nn.Module], network: nn.Module) -> str:
-    return next(name for name, candidate in networks.items() if candidate is network)
-
-
 def _state(
     step: int, phase_index: int, best_score: float, networks: dict[str, nn.Module], phase: Phase
 ) -> dict[str, Any]:
@@ -295,4 +296,5 @@ def _state(
         "best_score": best_score,
         "networks": {name: network.state_dict() for name, network in networks.items()},
         "optimisers": {name: opt.state_dict() for name, opt in phase.optimisers.items()},
+        "feedback_history": phase.history.state_dict(),
     }

@@ -9,6 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "face2exp_lib"
 ADAPTERS = PACKAGE / "adapters"
+RIVALS = PACKAGE / "rivals"
 ORDER = (
     "errors",
     "labels",
@@ -22,8 +23,11 @@ ORDER = (
     "sampling",
     "augmentation",
     "networks",
+    "passes",
     "feedback",
     "meta_step",
+    "rivals",
+    "budget",
     "sources",
     "config",
     "imagelists",
@@ -31,15 +35,31 @@ ORDER = (
     "batches",
     "checkpoint",
     "metrics",
+    "intervals",
+    "predictions",
+    "scores",
     "phases",
     "evaluation",
+    "face_crops",
+    "inference",
+    "comparison",
+    "weights_terms",
+    "deployment",
+    "explanation",
+    "features",
+    "two_samples",
+    "mismatch",
     "training",
     "inspection",
     "fingerprints",
     "audit",
     "figures",
+    "feature_figures",
+    "model_card",
     "inspection_report",
     "cli_tables",
+    "cli_options",
+    "cli_model",
     "cli",
 )
 ADAPTERS_ORDER = (
@@ -57,6 +77,17 @@ ADAPTERS_ORDER = (
     "recordio",
     "__init__",
 )
+RIVALS_ORDER = (
+    "class_balanced",
+    "pseudo_label",
+    "uda",
+    "fixmatch",
+    "noisy_student",
+    "meta_pseudo_labels",
+    "scn",
+    "__init__",
+)
+SUBPACKAGES = {"adapters", "rivals"}
 FACES_MAY_USE = {"errors", "storage", "labels", "seeding"}
 APART = {"__init__", "sphinx_plotly"}
 
@@ -80,25 +111,38 @@ def imported(path: Path) -> set[str]:
 
 def test_every_module_has_its_place() -> None:
     modules = {path.stem for path in PACKAGE.glob("*.py")}
-    assert {*modules, "adapters"} == {*ORDER, *APART}
+    assert modules | SUBPACKAGES == {*ORDER, *APART}
     assert {path.stem for path in ADAPTERS.glob("*.py")} == set(ADAPTERS_ORDER)
+    assert {path.stem for path in RIVALS.glob("*.py")} == set(RIVALS_ORDER)
 
 
-@pytest.mark.parametrize("module", ADAPTERS_ORDER)
-def test_an_adapter_imports_only_from_what_stands_before_it(module: str) -> None:
-    path = ADAPTERS / f"{module}.py"
-    assert imported(path) <= {*ORDER[: ORDER.index("adapters") + 1]}
+SIBLINGS = [
+    *(("adapters", module, ADAPTERS_ORDER) for module in ADAPTERS_ORDER),
+    *(("rivals", module, RIVALS_ORDER) for module in RIVALS_ORDER),
+]
+
+
+@pytest.mark.parametrize(
+    ("package", "module", "order"),
+    SIBLINGS,
+    ids=[f"{where}.{which}" for where, which, _ in SIBLINGS],
+)
+def test_a_subpackage_imports_only_from_what_stands_before_it(
+    package: str, module: str, order: tuple[str, ...]
+) -> None:
+    path = PACKAGE / package / f"{module}.py"
+    assert imported(path) <= {*ORDER[: ORDER.index(package) + 1]}
     names = {
         node.module.split(".")[2]
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ImportFrom)
         and node.module
-        and node.module.startswith("face2exp_lib.adapters.")
+        and node.module.startswith(f"face2exp_lib.{package}.")
     }
-    assert names <= set(ADAPTERS_ORDER[: ADAPTERS_ORDER.index(module)])
+    assert names <= set(order[: order.index(module)])
 
 
-@pytest.mark.parametrize("module", [module for module in ORDER if module != "adapters"])
+@pytest.mark.parametrize("module", [module for module in ORDER if module not in SUBPACKAGES])
 def test_a_module_imports_only_from_what_stands_before_it(module: str) -> None:
     before = {*ORDER[: ORDER.index(module)], *(["faces"] if module == "cli" else [])}
     assert imported(PACKAGE / f"{module}.py") <= before

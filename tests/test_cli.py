@@ -124,6 +124,9 @@ def test_train_evaluate_predict(
         "evaluation-val.json",
         "finished.json",
         "metrics.jsonl",
+        "predictions-test.parquet",
+        "predictions-val.parquet",
+        "test-readings.jsonl",
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
@@ -653,13 +656,12 @@ def test_evaluate_without_the_data(capsys: Capture, trained: Path, contents: Con
     "make",
     [
         lambda path, whole: None,
-        lambda path, whole: path.mkdir(),
         lambda path, whole: path.write_bytes(b""),
         lambda path, whole: path.write_bytes(b"broken"),
         lambda path, whole: path.write_bytes(whole[:300]),
         lambda path, whole: path.write_bytes(whole.replace(b"IDAT", b"IDOT")),
     ],
-    ids=["gone", "folder", "empty", "text", "cut off", "odd chunk"],
+    ids=["gone", "empty", "text", "cut off", "odd chunk"],
 )
 def test_predict_of_a_broken_image(
     capsys: Capture,

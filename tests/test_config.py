@@ -40,7 +40,10 @@ def test_defaults_are_the_papers(tiny: Tiny, tmp_path: Path) -> None:
     assert (config.training.eta_b, config.training.eta_a) == (1e-2, 1e-3)
     assert config.training.eta_finetune == 1e-5
     assert (config.training.momentum_b, config.training.momentum_a) == (0, 0)
-    assert (config.meta.w_s, config.meta.w_c, config.meta.w_f) == (1, 1, 1)
+    meta = config.meta
+    assert (meta.w_s, meta.w_u, meta.w_c, meta.w_f, meta.ramp_steps) == (1, 1, 1, 1, 0)
+    assert (meta.feedback, meta.feedback_norm, meta.feedback_batch) == ("exact", "paper", "own")
+    assert (config.compute.precision, config.compute.micro_batch_size) == ("float32", None)
     assert (config.data.stored_size, config.data.view_size) == (256, 224)
     assert config.network.backbone == "resnet50"
     assert config.method == "meta"
@@ -136,6 +139,12 @@ def test_set_that_says_nothing_or_something_unknown(tiny: Tiny, change: str, mes
         ("training=null", r"training: .*dictionary"),
         ("meta.w_f=.nan", r"meta\.w_f: .*finite number"),
         ("meta.adaptation_view=both", r"meta\.adaptation_view: .*'plain' or 'augmented'"),
+        ("meta.feedback=guess", r"meta\.feedback: .*'exact', 'jvp', 'finite_difference' or 'none'"),
+        ("meta.ramp_steps=-1", r"meta: ramp_steps is -1: give 0 or more steps"),
+        ("meta={feedback: jvp, feedback_norm: cosine}", r"meta: feedback_norm cosine needs"),
+        ("compute.precision=int8", r"compute\.precision: .*'bfloat16' or 'float16'"),
+        ("compute.micro_batch_size=1", r"compute: micro_batch_size is 1: batch norm needs 2"),
+        ("compute.loss_scale=0", r"compute: loss_scale is 0\.0: give a positive number"),
         ("network.backbone=vgg", r"network\.backbone: .*'resnet50', 'resnet18' or 'small'"),
         ("network.pretrained=maybe", r"network\.pretrained: .*boolean"),
         ("data.num_classes=9", r"data\.num_classes: .*7 or 8"),

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from face2exp_lib import evaluation
@@ -24,12 +23,14 @@ from face2exp_lib.evaluation import (
     evaluate_network,
     evaluate_run,
     load_trained,
-    predict_images,
     predict_logits,
 )
 from face2exp_lib.images import PixelImages
 from face2exp_lib.labels import class_names
+from face2exp_lib.metrics import count_confusions
 from face2exp_lib.networks import build_network
+from face2exp_lib.predictions import read_predictions
+from face2exp_lib.scores import evaluate_predictions
 from face2exp_lib.splits import read_run_data
 
 # The keys that the evaluation file is promised to have.
@@ -204,6 +205,65 @@ def test_test_part_is_read_once(
     assert (run / "evaluation-test.json").read_bytes() == written
 
 
+def test_other_options_do_not_read_the_test_part_again(run: Path, squares_root: Path) -> None:
+    evaluate_run(run, "test", squares_root)
+    before = (run / "evaluation-test.json").read_bytes()
+    with pytest.raises(Face2ExpError, match="its test part was read without flip averaging, and"):
+        evaluate_run(run, "test", squares_root, flip=True)
+    assert (run / "evaluation-test.json").read_bytes() == before
+    assert len((run / "test-readings.jsonl").read_text().splitlines()) == 1
+
+
+def test_readings_of_the_test_part_are_counted(run: Path, squares_root: Path) -> None:
+    """Deleting the evaluation does not hide that there was one."""
+    first, _ = evaluate_run(run, "test", squares_root)
+    assert first["test_readings"] == 1
+    (run / "evaluation-test.json").unlink()
+    second, fresh = evaluate_run(run, "test", squares_root, flip=True)
+    assert fresh
+    assert second["test_readings"] == 2
+    lines = (run / "test-readings.jsonl").read_text().splitlines()
+    readings = [json.loads(line) for line in lines]
+    assert [reading["flip"] for reading in readings] == [False, True]
+    assert [reading["checkpoint_step"] for reading in readings] == [first["checkpoint_step"]] * 2
+    assert readings[0]["evaluated_at"] == first["evaluated_at"]
+
+
+def test_reading_that_breaks_off_counts(
+    run: Path, squares_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "predict_faces", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate_run(run, "test", squares_root)
+    assert not (run / "evaluation-test.json").exists()
+    result, _ = evaluate_run(run, "test", squares_root)
+    assert result["test_readings"] == 2
+
+
+def test_validation_may_be_read_with_other_options(run: Path, squares_root: Path) -> None:
+    plain, _ = evaluate_run(run, "val", squares_root)
+    flipped, fresh = evaluate_run(run, "val", squares_root, flip=True)
+    assert fresh
+    assert (plain["flip"], flipped["flip"]) == (False, True)
+    assert evaluate_run(run, "val", squares_root, flip=True) == (flipped, False)
+    assert not (run / "test-readings.jsonl").exists()
+
+
+def test_predictions_are_kept_beside_the_evaluation(run: Path, squares_root: Path) -> None:
+    result, _ = evaluate_run(run, "test", squares_root)
+    kept = read_predictions(run / "predictions-test.parquet")
+    part = read_run_data(load_config(run / "config.yaml"), squares_root).test
+    assert kept.images == part.ids
+    assert kept.labels.tolist() == part.known_labels().tolist()
+    confusion = count_confusions(kept.labels, kept.predicted, 7)
+    assert confusion.tolist() == result["confusion_matrix"]
+    assert evaluate_predictions(kept).items() <= result.items()
+
+
 @pytest.mark.parametrize("content", ["{", "[]", "{}", "null"])
 def test_broken_evaluation_file_is_named(run: Path, squares_root: Path, content: str) -> None:
     (run / "evaluation-test.json").write_text(content)
@@ -247,40 +307,6 @@ def test_weights_of_another_run(run: Path, network: Any, message: str) -> None:
         load_trained(run)
 
 
-def test_predictions(run: Path, squares_root: Path) -> None:
-    paths = sorted((squares_root / "squares" / "test").glob("*/0.png"))
-    results = predict_images(run, paths)
-    assert [result["image"] for result in results] == [str(path) for path in paths]
-    for result in results:
-        assert list(result["probabilities"]) == list(class_names(7))
-        assert sum(result["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-        best = max(result["probabilities"], key=result["probabilities"].__getitem__)
-        assert result["label"] == best
-
-
-def test_predictions_are_those_of_the_evaluation(run: Path, squares_root: Path) -> None:
-    data = read_run_data(load_config(run / "config.yaml"), squares_root)
-    result, _ = evaluate_run(run, "test", squares_root)
-    folder = squares_root / "squares" / "test"
-    predicted = predict_images(run, [folder / name for name in data.test.ids])
-    names = class_names(7)
-    confusion = [[0] * 7 for _ in names]
-    for label, prediction in zip(data.test.known_labels(), predicted, strict=True):
-        confusion[label][names.index(prediction["label"])] += 1
-    assert confusion == result["confusion_matrix"]
-
-
-def test_an_array_is_read_as_the_file_it_is_stored_in(run: Path, squares_root: Path) -> None:
-    paths = [squares_root / "squares" / "test" / name / "0.png" for name in ("sad", "fear")]
-    pixels = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
-    config, network, _ = load_trained(run)
-    rows = class_probabilities(config, network, PixelImages(pixels, ["sad", "fear"]))
-    assert rows.shape == (2, 7)
-    torch.testing.assert_close(rows.sum(1), torch.ones(2))
-    for row, prediction in zip(rows, predict_images(run, paths), strict=True):
-        assert dict(zip(class_names(7), row.tolist(), strict=True)) == prediction["probabilities"]
-
-
 def test_no_image_no_probability(run: Path) -> None:
     config, network, _ = load_trained(run)
     assert class_probabilities(config, network, PixelImages(np.empty((0, 8, 8)), [])).shape == (
@@ -295,21 +321,3 @@ def test_baseline_predicts_with_its_only_network(
     config, network, state = load_trained(finished_runs["supervised"])
     assert config.method == "supervised"
     assert torch.equal(network.get_parameter("fc.weight"), state["network"]["fc.weight"])
-
-
-def test_broken_image_is_named_before_anything_is_said(
-    run: Path, squares_root: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "broken.png").write_bytes(b"broken")
-    good = squares_root / "squares" / "test" / "sad" / "0.png"
-    with pytest.raises(Face2ExpError, match=r"broken\.png: not a readable image"):
-        predict_images(run, [good, tmp_path / "broken.png"])
-
-
-def test_relative_paths_of_images(
-    run: Path, squares_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(squares_root)
-    relative = Path("squares/test/sad/0.png")
-    first, second = predict_images(run, [relative, squares_root / relative])
-    assert first["probabilities"] == second["probabilities"]

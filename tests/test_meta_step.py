@@ -8,8 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from face2exp_lib.feedback import FeedbackHistory
 from face2exp_lib.meta_step import MetaBatch, MetaOptions, descend, meta_step, supervised_step
 from face2exp_lib.networks import build_network
+from face2exp_lib.passes import PLAIN, Compute
 
 ETA_A, ETA_B = 0.3, 0.2
 
@@ -45,6 +47,7 @@ def run(**options: Any) -> tuple[nn.Module, nn.Module, dict[str, Tensor]]:
         SGD(adaptation.parameters(), lr=ETA_A),
         linear_batch(),
         MetaOptions(**options),
+        FeedbackHistory(),
     )
     return base, adaptation, result
 
@@ -174,7 +177,9 @@ def test_optimisers_see_the_sum_once_a_step() -> None:
     base, adaptation = linear(0), linear(1)
     optimiser_b = SGD(base.parameters(), lr=ETA_B, momentum=0.9)
     optimiser_a = SGD(adaptation.parameters(), lr=ETA_A, momentum=0.9)
-    result = meta_step(base, adaptation, optimiser_b, optimiser_a, linear_batch(), MetaOptions())
+    result = meta_step(
+        base, adaptation, optimiser_b, optimiser_a, linear_batch(), MetaOptions(), FeedbackHistory()
+    )
     parts = parts_of_b()
     f = result["feedback"].item()
     for parameter, s, c, hat in zip(
@@ -192,8 +197,9 @@ def images() -> MetaBatch:
     return MetaBatch(x_fer + 1, y_fer, x_fr * 2, x_fr_aug - 1)
 
 
+@pytest.mark.parametrize("way", ["exact", "jvp", "finite_difference", "none"])
 @pytest.mark.parametrize("consistency_target", ["fixed", "moving"])
-def test_running_statistics_move_by_one_pass_a_network(consistency_target: Any) -> None:
+def test_running_statistics_move_by_one_pass_a_network(consistency_target: Any, way: Any) -> None:
     """A's by x_FR at theta_A (line 7), B's by x_FER at theta_B (line 9), and by nothing else."""
     base, adaptation = (build_network("small", 7, pretrained=False, seed=i) for i in (0, 1))
     expected_b, expected_a = (build_network("small", 7, pretrained=False, seed=i) for i in (0, 1))
@@ -204,7 +210,8 @@ def test_running_statistics_move_by_one_pass_a_network(consistency_target: Any) 
         SGD(base.parameters(), lr=ETA_B),
         SGD(adaptation.parameters(), lr=ETA_A),
         batch,
-        MetaOptions(consistency_target=consistency_target),
+        MetaOptions(consistency_target=consistency_target, feedback=way),
+        FeedbackHistory(),
     )
     expected_a(batch.x_fr)
     expected_b(batch.x_fer)
@@ -229,3 +236,146 @@ def test_descend_wants_a_gradient_for_every_parameter() -> None:
             list(network.parameters()),
             (torch.zeros(3, 4, dtype=torch.float64),),
         )
+
+
+def small_networks() -> tuple[nn.Module, nn.Module]:
+    base, adaptation = (build_network("small", 7, pretrained=False, seed=i) for i in (0, 1))
+    return base, adaptation
+
+
+@pytest.mark.parametrize("consistency_target", ["fixed", "moving"])
+def test_one_graph_at_a_time_gives_the_bits_of_all_at_once(consistency_target: Any) -> None:
+    """Against B's three losses backpropagated together, every pass as Algorithm 1 has it."""
+    batch = images()
+    base, adaptation = small_networks()
+    optimiser_b, optimiser_a = (
+        SGD(n.parameters(), lr=0.1, momentum=0.9) for n in (base, adaptation)
+    )
+    options = MetaOptions(consistency_target=consistency_target, w_s=0.7, w_c=0.3, w_f=2.0)
+    result = meta_step(
+        base, adaptation, optimiser_b, optimiser_a, batch, options, FeedbackHistory()
+    )
+
+    b, a = small_networks()
+    y_hat = b(batch.x_fr).argmax(1)
+    grad_hat = gradient(b, F.cross_entropy(b(batch.x_fr), y_hat))
+    grad_u = gradient(a, F.cross_entropy(a(batch.x_fr), y_hat))
+    with torch.no_grad():
+        for parameter, grad in zip(a.parameters(), grad_u, strict=True):
+            parameter.add_(grad, alpha=-0.1)
+    grad_after = gradient(a, F.cross_entropy(a(batch.x_fer), batch.y_fer))
+    products = [(x * y).sum() for x, y in zip(grad_after, grad_u, strict=True)]
+    feedback = 0.1 * torch.stack(products).sum()
+    loss_s = F.cross_entropy(b(batch.x_fer), batch.y_fer)
+    target = b(batch.x_fr)
+    if consistency_target == "fixed":
+        target = target.detach()
+    loss_c = F.cross_entropy(b(batch.x_fr_aug), target.softmax(1))
+    grad_sc = gradient(b, 0.7 * loss_s + 0.3 * loss_c)
+    assert torch.equal(result["feedback"], feedback)
+    assert torch.equal(result["loss_c"], loss_c)
+    for parameter, start, sc, hat in zip(
+        base.parameters(), b.parameters(), grad_sc, grad_hat, strict=True
+    ):
+        expected = start.detach().add(sc + 2.0 * feedback * hat, alpha=-0.1)
+        assert torch.equal(parameter, expected)
+
+
+@pytest.mark.parametrize("way", ["exact", "jvp", "finite_difference", "none"])
+@pytest.mark.parametrize("consistency_target", ["fixed", "moving"])
+def test_micro_batches_make_the_step_of_the_whole_batch(way: Any, consistency_target: Any) -> None:
+    """For a network without batch statistics; parts of 2, 1 and 2 of 5 images."""
+    results = []
+    for size in (None, 2):
+        base, adaptation = linear(0), linear(1)
+        result = meta_step(
+            base,
+            adaptation,
+            SGD(base.parameters(), lr=ETA_B),
+            SGD(adaptation.parameters(), lr=ETA_A),
+            linear_batch(),
+            MetaOptions(feedback=way, consistency_target=consistency_target),
+            FeedbackHistory(),
+            Compute(micro_batch_size=size),
+        )
+        result |= {f"b{i}": w for i, w in enumerate(weights(base))}
+        result |= {f"a{i}": w for i, w in enumerate(weights(adaptation))}
+        results.append(result)
+    for name, whole in results[0].items():
+        torch.testing.assert_close(results[1][name], whole, atol=1e-10, rtol=0, msg=name)
+    assert way == "none" or abs(results[0]["feedback"]) > 1e-3
+
+
+def test_weight_of_the_unsupervised_loss_scales_a_s_step_and_so_f() -> None:
+    _, adaptation, result = run(w_u=0.5)
+    batch, start = linear_batch(), linear(1)
+    grad_u = gradient(start, F.cross_entropy(start(batch.x_fr), result["y_hat_fr"]))
+    assert_moved(adaptation, start, ETA_A, scaled(0.5, grad_u))
+    after = gradient(adaptation, F.cross_entropy(adaptation(batch.x_fer), batch.y_fer))
+    product = sum((x * y).sum() for x, y in zip(after, grad_u, strict=True))
+    torch.testing.assert_close(result["feedback"], ETA_A * 0.5 * product)
+    torch.testing.assert_close(result["loss_u"], run()[2]["loss_u"])
+
+
+def test_lengths_of_the_gradients() -> None:
+    result = run(w_s=2.0, w_f=3.0)[2]
+    parts = parts_of_b()
+    length = {
+        name: torch.cat([grad.flatten() for grad in parts[name]]).norm() for name in ("s", "hat")
+    }
+    torch.testing.assert_close(result["grad_norm_s"], 2 * length["s"])
+    torch.testing.assert_close(result["grad_norm_f"], 3 * result["feedback"].abs() * length["hat"])
+
+
+def test_ramp_is_a_line_from_the_first_step_to_full_weights() -> None:
+    options = MetaOptions(w_s=2.0, w_u=4.0, w_c=8.0, w_f=16.0, ramp_steps=4)
+    ramp = [(o.w_s, o.w_u, o.w_c, o.w_f) for o in (options.at(step) for step in (0, 1, 3, 9))]
+    assert ramp == [(2, 1, 2, 4), (2, 2, 4, 8), (2, 4, 8, 16), (2, 4, 8, 16)]
+    assert MetaOptions().at(0) == MetaOptions()
+    with pytest.raises(ValueError, match="ramp_steps is -1: give 0 or more steps"):
+        MetaOptions(ramp_steps=-1)
+
+
+@pytest.mark.parametrize(
+    ("way", "forward", "backward"),
+    [("exact", 5, 5), ("jvp", 5, 4), ("finite_difference", 6, 4), ("none", 4, 3)],
+)
+def test_no_forward_pass_is_redundant(way: Any, forward: int, backward: int) -> None:
+    """B on x_FR, A on x_FR, A on x_FER (before too, or not at all), B on x_FER and Aug(x_FR)."""
+    base, adaptation = linear(0), linear(1)
+    passes: list[bool] = []
+    for network in (base, adaptation):
+        network.register_forward_hook(lambda _, __, logits: passes.append(logits.requires_grad))
+    meta_step(
+        base,
+        adaptation,
+        SGD(base.parameters(), lr=ETA_B),
+        SGD(adaptation.parameters(), lr=ETA_A),
+        linear_batch(),
+        MetaOptions(feedback=way),
+        FeedbackHistory(),
+    )
+    assert (len(passes), sum(passes)) == (forward, backward)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_low_precision_step_stays_near_and_keeps_its_weights_in_float32(precision: Any) -> None:
+    after = []
+    for compute in (PLAIN, Compute(precision=precision)):
+        base, adaptation = small_networks()
+        result = meta_step(
+            base,
+            adaptation,
+            SGD(base.parameters(), lr=0.01),
+            SGD(adaptation.parameters(), lr=0.01),
+            images(),
+            MetaOptions(),
+            FeedbackHistory(),
+            compute,
+        )
+        assert {w.dtype for w in weights(base) + weights(adaptation)} == {torch.float32}
+        after.append((result["feedback"].item(), torch.cat([w.flatten() for w in weights(base)])))
+    (exact, weights_exact), (low, weights_low) = after
+    assert low == pytest.approx(exact, rel=0.3)
+    assert low != exact
+    assert (weights_low - weights_exact).norm() < 1e-2 * weights_exact.norm()

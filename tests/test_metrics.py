@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.metrics import accuracies, count_confusions
+from face2exp_lib.metrics import accuracies, count_confusions, measures
 
 NAMES = ("a", "b", "c")
 
@@ -46,3 +47,24 @@ def test_counts_of_parts_add_up() -> None:
 def test_empty_classes_are_named() -> None:
     with pytest.raises(Face2ExpError, match="no image of class a, c to evaluate"):
         accuracies(np.array([[0, 0, 0], [1, 1, 1], [0, 0, 0]]), NAMES)
+
+
+def test_macro_f1_is_scikit_learns() -> None:
+    generator = np.random.default_rng(0)
+    true = np.concatenate([np.arange(3), generator.integers(0, 3, 60)])
+    predicted = generator.integers(0, 3, 63)
+    found = measures(count_confusions(true, predicted, 3))["macro_f1"]
+    assert found == pytest.approx(100 * f1_score(true, predicted, average="macro"))
+
+
+def test_a_class_that_is_never_predicted_has_f1_of_zero() -> None:
+    """F1 of a: 2 x 4 / (4 + 8); of b: 0."""
+    assert measures(np.array([[4, 0], [4, 0]]))["macro_f1"] == pytest.approx(100 * 2 / 3 / 2)
+
+
+def test_measures_of_many_confusions_at_once() -> None:
+    many = np.random.default_rng(0).integers(1, 9, (2, 4, 3, 3))
+    found = measures(many)
+    for key, values in found.items():
+        assert values.shape == (2, 4)
+        assert values[1, 2] == pytest.approx(measures(many[1, 2])[key])

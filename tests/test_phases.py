@@ -60,6 +60,10 @@ def make_phase(tiny: Tiny, squares_root: Path) -> Callable[..., Phase]:
         (["meta.adaptation_view=augmented"], BOTH, True, {"base": 16, "adaptation": 11}),
         # and once more B on 5 x_FR
         (["meta.consistency_target=moving"], BOTH, True, {"base": 21, "adaptation": 11}),
+        # A on x_FER before its step as well, or not at all
+        (["meta.feedback=finite_difference"], BOTH, True, {"base": 16, "adaptation": 17}),
+        (["meta.feedback=jvp"], BOTH, True, {"base": 16, "adaptation": 11}),
+        (["meta.feedback=none"], BOTH, True, {"base": 16, "adaptation": 5}),
         ([], BOTH, False, {"base": 6, "adaptation": 6}),
         ([], "base", False, {"base": 6}),
         ([], "adaptation", False, {"adaptation": 6}),

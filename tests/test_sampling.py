@@ -1,6 +1,7 @@
 """The balanced draw and the stream of batches."""
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.labels import CODES, class_names
 from face2exp_lib.sampling import (
+    BalancedBatches,
     StepBatches,
     balanced_draw,
     class_counts,
@@ -248,3 +250,54 @@ def test_streams_and_seeds_differ() -> None:
 
 def test_no_step_no_batch() -> None:
     assert batches(10, 4, 3, 3) == []
+
+
+LONG_TAILED = np.array([0] * 20 + [1] * 6 + [2] * 3)
+
+
+def balanced_batches(
+    batch_size: int, start: int, stop: int, *, seed: int = 0, stream: str = "fer"
+) -> list[list[int]]:
+    return list(
+        BalancedBatches(LONG_TAILED, batch_size, start=start, stop=stop, seed=seed, stream=stream)
+    )
+
+
+def test_balanced_batches_hold_every_class_alike() -> None:
+    for batch in balanced_batches(6, 0, 20):
+        assert np.bincount(LONG_TAILED[batch]).tolist() == [2, 2, 2]
+
+
+def test_balanced_batches_of_another_size_are_balanced_over_time() -> None:
+    drawn = balanced_batches(4, 0, 30)
+    assert np.bincount(LONG_TAILED[[i for batch in drawn for i in batch]]).tolist() == [40] * 3
+
+
+def test_a_class_runs_through_all_its_samples_before_one_returns() -> None:
+    drawn = [i for batch in balanced_batches(6, 0, 30) for i in batch]  # 60 of each class
+    assert set(Counter(drawn).values()) == {3, 10, 20}
+    rare = [i for i in drawn if LONG_TAILED[i] == 2]
+    passes = [tuple(rare[i : i + 3]) for i in range(0, 60, 3)]
+    assert all(sorted(one) == [26, 27, 28] for one in passes)
+    assert len(set(passes)) > 1
+
+
+def test_balanced_batch_t_does_not_depend_on_where_one_starts() -> None:
+    whole = balanced_batches(4, 0, 12)
+    for start in range(12):
+        assert balanced_batches(4, start, 12) == whole[start:]
+
+
+def test_balanced_streams_and_seeds_differ() -> None:
+    first = balanced_batches(6, 0, 5)
+    assert balanced_batches(6, 0, 5) == first
+    assert balanced_batches(6, 0, 5, stream="other") != first
+    assert balanced_batches(6, 0, 5, seed=1) != first
+
+    def of_the_common_class(**changes: Any) -> list[int]:
+        drawn = (i for batch in balanced_batches(6, 0, 5, **changes) for i in batch)
+        return [i for i in drawn if LONG_TAILED[i] == 0]
+
+    orders = [of_the_common_class(**how) for how in ({}, {"seed": 1}, {"stream": "other"})]
+    assert len({tuple(order) for order in orders}) == 3
+    assert len(BalancedBatches(LONG_TAILED, 6, start=2, stop=5, seed=0, stream="fer")) == 3

@@ -101,6 +101,22 @@ def test_killed_and_resumed_run_equals_an_unbroken_one(
     assert [record["step"] for record in read_jsonl(run / "metrics.jsonl")] == list(range(10))
 
 
+@pytest.mark.parametrize("norm", ["running_std", "minus_average"])
+def test_a_resumed_run_remembers_the_feedback_so_far(
+    tiny: Tiny, squares_root: Path, kill_at: Callable[[int], None], tmp_path: Path, norm: str
+) -> None:
+    config = tiny(f"meta.feedback_norm={norm}", "training.checkpoint_every_steps=1")
+    train(config, tmp_path / "whole", squares_root)
+    kill_at(6)  # the fourth step of Algorithm 1, three steps' feedback in the checkpoint
+    with pytest.raises(Killed):
+        train(config, tmp_path / "run", squares_root)
+    train(config, tmp_path / "run", squares_root, resume=True)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+    records = [r for r in read_jsonl(tmp_path / "run" / "metrics.jsonl") if r["phase"] == "meta"]
+    assert records[0]["feedback_used"] == 0
+    assert records[-1]["feedback_used"] != records[-1]["feedback"]
+
+
 @pytest.mark.parametrize(("name", "occurrence"), [("last.pt", 1), ("last.pt", 3), ("best.pt", 1)])
 def test_kill_while_a_checkpoint_is_written(
     tiny: Tiny,

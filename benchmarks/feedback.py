@@ -1,0 +1,77 @@
+"""What each way to the feedback f costs, beside the step without feedback.
+
+    python benchmarks/feedback.py --json results/benchmarks/feedback.json
+
+The product's own step in its default layout; only `meta.feedback` differs. `none` neither measures
+f nor takes the gradient that L_f scales; `w_f = 0` would still do both.
+"""
+
+import argparse
+from pathlib import Path
+
+from side_by_side import CLOCKS, MIB, Variant, measure, ratio
+from step import SETTINGS, make
+
+from face2exp_lib.passes import PLAIN
+from face2exp_lib.provenance import environment
+from face2exp_lib.storage import write_json
+
+REFERENCE = "none"
+WAYS = (REFERENCE, "exact", "jvp", "finite_difference")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--net", choices=SETTINGS, nargs="+", default=list(SETTINGS))
+    parser.add_argument("--turns", type=int, default=15, help="steps of each way")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: on a busy machine")
+    parser.add_argument("--json", type=Path, help="file to write the table to")
+    arguments = parser.parse_args()
+    tables = {}
+    for net in arguments.net:
+        ways = [
+            Variant(way, make, (net, "meta_step", "channels_last", {"feedback": way}, PLAIN))
+            for way in WAYS
+        ]
+        found = measure(ways, arguments.turns, arguments.threads, arguments.clock)
+        rows = []
+        print(f"\n{net}\n| feedback | s | time | FLOPs | allocated |\n|---|---|---|---|---|")
+        for way in WAYS:
+            it, reference = found[way], found[REFERENCE]
+            middle, low, high = ratio(it, reference)
+            assert it.flops is not None
+            assert reference.flops is not None
+            line = {
+                "feedback": way,
+                "seconds": round(sorted(it.seconds)[len(it.seconds) // 2], 4),
+                "time_ratio": round(middle, 3),
+                "time_ratio_quartiles": [round(low, 3), round(high, 3)],
+                "flops_ratio": round(it.flops / reference.flops, 3),
+                "allocated_mib": round(it.allocated / MIB, 1),
+                "allocated_ratio": round(it.allocated / reference.allocated, 3),
+            }
+            rows.append(line)
+            print(
+                f"| {way} | {line['seconds']:.3f} | {middle:.2f} | {line['flops_ratio']:.2f} "
+                f"| {line['allocated_ratio']:.2f} |"
+            )
+        side, n, m = SETTINGS[net]
+        tables[net] = {
+            "side_px": side,
+            "batch_size_fer": n,
+            "batch_size_fr": m,
+            "turns": arguments.turns,
+            "clock": arguments.clock,
+            "ways": rows,
+        }
+    if arguments.json:
+        provenance = environment()
+        provenance["machine"]["threads"] = arguments.threads
+        write_json(arguments.json, {"reference": REFERENCE, **tables, "environment": provenance})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""Methods against each other: seeds summed up, paired tests, and what these can and cannot show.
+
+Two chances are tested apart. Seeds: would the method win again if it were trained again? The
+paired tests over seeds answer it; the same seed draws the same labels and batches for every method,
+so differences within a seed vary less than the methods themselves. Images: do two networks at
+hand differ on more images than chance explains? McNemar's test answers it, for one seed.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from scipy.stats import binomtest, permutation_test, t, ttest_rel, wilcoxon
+
+from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.intervals import LEVEL
+from face2exp_lib.predictions import predictions_path, read_predictions
+from face2exp_lib.scores import read_evaluation
+
+MEASURES = ("overall_accuracy", "mean_class_accuracy", "std_class_accuracy", "macro_f1")
+MOST_EXACT_SEEDS = 16  # 2^16 sign flips are counted out
+
+
+def over_seeds(values: Sequence[float], level: float = LEVEL) -> dict[str, Any]:
+    """Mean, sample standard deviation and Student's t interval of the mean over seeds.
+
+    With one seed there is neither deviation nor interval: both are None.
+    """
+    found = np.asarray(values, dtype=float)
+    n, mean = len(found), float(found.mean())
+    if n < 2:
+        return {"num_seeds": n, "mean": mean, "std": None, "interval": None}
+    std = float(found.std(ddof=1))
+    half = float(t.ppf((1 + level) / 2, n - 1)) * std / n**0.5
+    return {"num_seeds": n, "mean": mean, "std": std, "interval": [mean - half, mean + half]}
+
+
+def paired_over_seeds(values: Sequence[float], reference: Sequence[float]) -> dict[str, Any]:
+    """Is the difference `values` - `reference` within seeds more than the seeds' chance?
+
+    Args:
+        values, reference: of the same seeds in the same order.
+
+    Returns:
+        `over_seeds` of the differences and two-sided p values: `p_t` (paired t test), `p_wilcoxon`
+        (signed ranks) and `p_permutation` (flipped signs, counted out). The last two assume no
+        shape but cannot go below `smallest_p`, 2 / 2^n: with 5 seeds or fewer never below 0.05.
+        None where a test does not exist.
+    """
+    a, b = np.asarray(values, dtype=float), np.asarray(reference, dtype=float)
+    n = len(a)
+    result = {**over_seeds(a - b), "p_t": None, "p_wilcoxon": None, "p_permutation": None}
+    result["smallest_p"] = 2.0 ** (1 - n)
+    if n < 2:
+        return result
+    if (a == b).all():
+        return {**result, "p_t": 1.0, "p_wilcoxon": 1.0, "p_permutation": 1.0}
+    if (a - b).std() > 0:
+        result["p_t"] = float(ttest_rel(a, b).pvalue)
+    result["p_wilcoxon"] = float(wilcoxon(a, b).pvalue)
+    if n <= MOST_EXACT_SEEDS:
+        flipped = permutation_test(
+            (a, b),
+            lambda x, y, axis: (x - y).mean(axis),
+            permutation_type="samples",
+            vectorized=True,
+            n_resamples=np.inf,
+        )
+        result["p_permutation"] = float(flipped.pvalue)
+    return result
+
+
+def mcnemar(
+    labels: np.ndarray, predicted: np.ndarray, predicted_reference: np.ndarray
+) -> dict[str, Any]:
+    """McNemar's exact test (1947) of two networks on the same images.
+
+    Only images that one of them gets right and the other wrong tell them apart; were the networks
+    alike, either would win half of those. It takes images as independent and weighs every image
+    alike, so it speaks of the overall accuracy.
+
+    Returns:
+        `only_right`: images that only the network has right, `only_reference_right`, `p` two-sided.
+    """
+    right, reference_right = predicted == labels, predicted_reference == labels
+    won, lost = int((right & ~reference_right).sum()), int((~right & reference_right).sum())
+    p = float(binomtest(won, won + lost, 0.5).pvalue) if won + lost else 1.0
+    return {"only_right": won, "only_reference_right": lost, "p": p}
+
+
+def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Holm's p values (1979): each adjusted for having asked as many questions."""
+    asked = sorted((p, name) for name, p in p_values.items() if p is not None)
+    adjusted: dict[str, float | None] = dict.fromkeys(p_values)
+    highest = 0.0
+    for rank, (p, name) in enumerate(asked):
+        highest = max(highest, min(1.0, p * (len(asked) - rank)))
+        adjusted[name] = highest
+    return adjusted
+
+
+def compare_runs(
+    arms: Mapping[str, Sequence[Path]],
+    reference: str,
+    split: Literal["val", "test"] = "test",
+) -> dict[str, Any]:
+    """Compare methods by the evaluations of their runs; no part is read and no network loaded.
+
+    Args:
+        arms: name -> run directories, one a seed, each evaluated on `split`.
+        reference: the arm that the others are held against.
+
+    Returns:
+        `split`, `reference` and `arms`: name -> `seeds`, each measure `over_seeds`, per-class
+        accuracy as means, `label_budget`, `image_passes`, and against the reference on the shared
+        seeds `paired` (measure -> `paired_over_seeds` and `p_holm`, the t test's p adjusted for the
+        number of arms) and `mcnemar` (seed -> test; only where both runs kept their predictions).
+
+    Raises:
+        Face2ExpError: if a run is not evaluated, an arm has a seed twice, the arms share no seed,
+            or two runs were evaluated on other images.
+    """
+    if reference not in arms:
+        raise Face2ExpError(f"no method '{reference}' to compare with: take {', '.join(arms)}")
+    evaluated = {name: _by_seed(name, runs, split) for name, runs in arms.items()}
+    base = evaluated[reference]
+    compared = {}
+    for name, runs in evaluated.items():
+        results = [result for _, result in runs.values()]
+        compared[name] = {
+            "seeds": list(runs),
+            **{m: over_seeds([result[m] for result in results]) for m in MEASURES},
+            "per_class_accuracy": {
+                label: float(np.mean([result["per_class_accuracy"][label] for result in results]))
+                for label in results[0]["class_names"]
+            },
+            "label_budget": results[0]["label_budget"],
+            "image_passes": results[0].get("image_passes"),
+        }
+        if name != reference:
+            compared[name] |= _against(name, runs, reference, base, split)
+    for measure in MEASURES:
+        found = {n: arm["paired"][measure] for n, arm in compared.items() if "paired" in arm}
+        for name, p in holm({n: paired["p_t"] for n, paired in found.items()}).items():
+            found[name]["p_holm"] = p
+    return {"split": split, "reference": reference, "arms": compared}
+
+
+def comparison_table(comparison: dict[str, Any], measure: str = "mean_class_accuracy") -> str:
+    """A comparison as a Markdown table: all measures, and the paired tests of one of them."""
+    reference = comparison["reference"]
+    head = ["method", "seeds", *(name.replace("_", " ") + ", %" for name in MEASURES)]
+    head += ["image passes", "labels", f"{measure.replace('_', ' ')} less {reference}"]
+    head += ["p (t; Holm)", "p (Wilcoxon)", "p (sign flips)"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for name, arm in comparison["arms"].items():
+        passes = arm["image_passes"]
+        cells = [name, str(len(arm["seeds"])), *(_cell(arm[m]) for m in MEASURES)]
+        cells += ["" if passes is None else f"{passes:,}", f"{arm['label_budget']['total']:,}"]
+        if "paired" in arm:
+            paired = arm["paired"][measure]
+            cells += [
+                _cell(paired, sign="+"),
+                f"{_p(paired['p_t'])}; {_p(paired['p_holm'])}",
+                _p(paired["p_wilcoxon"]),
+                _p(paired["p_permutation"]),
+            ]
+        else:
+            cells += [""] * 4
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+Evaluated = dict[int, tuple[Path, dict[str, Any]]]
+
+
+def _by_seed(name: str, runs: Sequence[Path], split: str) -> Evaluated:
+    found: Evaluated = {}
+    if not runs:
+        raise Face2ExpError(f"{name}: no run to compare: give at least one")
+    for run in runs:
+        path = run / f"evaluation-{split}.json"
+        if not path.exists():
+            raise Face2ExpError(
+                f"{run}: not evaluated: run `face2exp evaluate {run} --split {split}` first"
+            )
+        result = read_evaluation(path)
+        seed = result.get("seed", 0)
+        if seed in found:
+            raise Face2ExpError(
+                f"{name}: {found[seed][0]} and {run} are both of seed {seed}: give one of them"
+            )
+        found[seed] = run, result
+    return dict(sorted(found.items()))
+
+
+def _against(
+    name: str, runs: Evaluated, reference: str, base: Evaluated, split: str
+) -> dict[str, Any]:
+    shared = [seed for seed in runs if seed in base]
+    if not shared:
+        raise Face2ExpError(
+            f"{name} and {reference} share no seed, so nothing is paired: train both on the same"
+        )
+    tests = {}
+    for seed in shared:
+        (run, result), (base_run, base_result) = runs[seed], base[seed]
+        if not _same_images(result, base_result):
+            raise Face2ExpError(
+                f"{run} and {base_run} were evaluated on other images: compare runs of one part"
+            )
+        paths = [predictions_path(folder, split) for folder in (run, base_run)]
+        if all(path.exists() for path in paths):
+            own, other = (read_predictions(path) for path in paths)
+            if own.images != other.images or not np.array_equal(own.labels, other.labels):
+                raise Face2ExpError(
+                    f"{paths[0]} and {paths[1]} list other images: one of them is another run's"
+                )
+            tests[seed] = mcnemar(own.labels, own.predicted, other.predicted)
+    paired = {
+        measure: paired_over_seeds(
+            [runs[seed][1][measure] for seed in shared], [base[seed][1][measure] for seed in shared]
+        )
+        for measure in MEASURES
+    }
+    return {"paired": paired, "mcnemar": tests}
+
+
+def _same_images(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    if "list_digest" in one and "list_digest" in other:
+        return bool(one["list_digest"] == other["list_digest"])
+    # An evaluation of an earlier version names no list: at least the counts have to agree.
+    counts = [np.sum(result["confusion_matrix"], 1).tolist() for result in (one, other)]
+    return bool(counts[0] == counts[1])
+
+
+def _cell(found: dict[str, Any], sign: str = "") -> str:
+    text = f"{found['mean']:{sign}.1f}"
+    if found["interval"] is None:
+        return text
+    low, high = found["interval"]
+    return f"{text} ± {found['std']:.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}" if value >= 0.001 else "< 0.001"

@@ -1,0 +1,137 @@
+"""Which part of a face spoke for a class: Grad-CAM (Selvaraju et al., ICCV 2017), by Captum.
+
+A map is as coarse as the last block's grid, 7 x 7 for a ResNet at 224 px, and shows what raised
+one class for one network. It does not show why a person looks as they do.
+"""
+
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from face2exp_lib.augmentation import apply_view, centre_view
+from face2exp_lib.config import RunConfig
+from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.evaluation import load_trained
+from face2exp_lib.images import FileImages, decode
+from face2exp_lib.labels import class_names
+from face2exp_lib.storage import write_bytes
+
+LAST_BLOCKS = {"small": "blocks", "resnet18": "layer4", "resnet50": "layer4"}
+STRENGTH = 0.55  # of the colours over the face, at most
+SHOWN_SIDE = 448  # px of each of the two pictures in an overlay
+LONGEST_STEM = 60  # characters of an image's name that its overlay takes over
+
+
+def explain_images(
+    run_dir: Path, paths: Sequence[Path], out: Path, label: str | None = None
+) -> list[tuple[Path, str, float]]:
+    """Write for each image the network's view of it beside the same view under its Grad-CAM map.
+
+    Args:
+        paths: of images that are already cropped to the face.
+        out: a folder for the PNG files, named by number, image and class.
+        label: class that is explained; None takes each image's most probable one.
+
+    Returns:
+        For each image: the file, the class, its probability.
+
+    Raises:
+        Face2ExpError: if Captum is missing, the run has no such class, an image cannot be read or
+            the folder cannot be written.
+    """
+    _must_have_captum()
+    config, network, _ = load_trained(run_dir)
+    names = class_names(config.data.num_classes)
+    if label is not None and label not in names:
+        raise Face2ExpError(f"no class '{label}' in this run: take {', '.join(names)}")
+    files = FileImages(Path(), [str(path) for path in paths])
+    device = next(network.parameters()).device
+    written = []
+    for number, path in enumerate(tqdm(paths, desc="explain", leave=False, delay=2)):
+        pixels = decode(files, number, config.data.stored_size)[None].to(device)
+        code = None if label is None else names.index(label)
+        code, probability, heat = explain(config, network, pixels, code)
+        margin = (config.data.stored_size - config.data.view_size) // 2
+        end = margin + config.data.view_size
+        view = pixels[0, :, margin:end, margin:end].permute(1, 2, 0).cpu().numpy()
+        target = out / f"{number:04}-{_plain(path.stem)}-{names[code]}.png"
+        write_bytes(target, _png(side_by_side(view, heat)))
+        written.append((target, names[code], probability))
+    return written
+
+
+def explain(
+    config: RunConfig, network: nn.Module, pixels: Tensor, code: int | None = None
+) -> tuple[int, float, np.ndarray]:
+    """Grad-CAM of one image.
+
+    Args:
+        config, network: as `load_trained` gives them.
+        pixels: (1, 3, S, S) uint8 on the network's device, S = `stored_size`.
+        code: class that is explained; None takes the most probable.
+
+    Returns:
+        The class, its probability, and the map: (s, s) float32 in 0..1, 1 at its highest point; all
+        0 where nothing spoke for the class.
+    """
+    from captum.attr import LayerAttribution, LayerGradCam
+
+    network.eval()
+    view = apply_view(pixels, centre_view(1).to(pixels.device), config.data.view_size)
+    with torch.no_grad():
+        probabilities = network(view).softmax(1)[0]
+    chosen = int(probabilities.argmax()) if code is None else code
+    layer = network.get_submodule(LAST_BLOCKS[config.network.backbone])
+    coarse = LayerGradCam(network, layer).attribute(view, target=chosen, relu_attributions=True)
+    heat = LayerAttribution.interpolate(coarse, view.shape[-2:], "bilinear")[0, 0].detach().cpu()
+    highest = float(heat.max())
+    heat = heat / highest if highest > 0 else heat
+    return chosen, float(probabilities[chosen]), heat.numpy()
+
+
+def side_by_side(view: np.ndarray, heat: np.ndarray) -> Image.Image:
+    """A view, and the same view under its map: the brighter the yellow, the more it spoke.
+
+    Args:
+        view: (s, s, 3) uint8.
+        heat: (s, s) in 0..1.
+    """
+    share = STRENGTH * heat[..., None]
+    covered = (1 - share) * view + share * _colours(heat)
+    pair = Image.new("RGB", (2 * SHOWN_SIDE, SHOWN_SIDE))
+    for left, pixels in ((0, view), (SHOWN_SIDE, covered.round().astype(np.uint8))):
+        shown = Image.fromarray(pixels).resize((SHOWN_SIDE,) * 2, Image.Resampling.BILINEAR)
+        pair.paste(shown, (left, 0))
+    return pair
+
+
+def _colours(heat: np.ndarray) -> np.ndarray:
+    """Black through red to yellow, whose lightness rises all along: (..., 3) in 0..255."""
+    return 255 * np.stack([np.clip(2 * heat, 0, 1), np.clip(2 * heat - 1, 0, 1), 0 * heat], -1)
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _plain(stem: str) -> str:
+    """A file's name that is text in every file system."""
+    return re.sub(r"[^\w.-]+", "_", stem, flags=re.ASCII)[:LONGEST_STEM]
+
+
+def _must_have_captum() -> None:
+    try:
+        import captum.attr  # noqa: F401
+    except ImportError as error:
+        raise Face2ExpError(
+            f"explaining needs {error.name}: pip install 'face2exp-lib[explain]'"
+        ) from error

@@ -1,0 +1,219 @@
+"""One pass of a network over a batch: its loss, with a gradient, a slope or neither.
+
+A step of training is a few of these, one after the other: each frees its graph before the next
+begins, so the activations of one pass are all that is ever held.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import torch
+import torch.autograd.forward_ad as forward_mode
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from face2exp_lib.errors import Face2ExpError
+
+Grads = tuple[Tensor, ...]
+Criterion = Callable[[Tensor, Tensor], Tensor]  # (N, K) logits and their target to a 0-d mean
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How passes are computed. Without batch norm, what they compute is the same but for rounding.
+
+    Attributes:
+        precision: of convolutions and products. Weights, batch statistics, losses, gradients of
+            weights and f are kept in float32 in any case. float16 wants a GPU: most CPUs have no
+            units for it.
+        loss_scale: what float16 losses are multiplied by before the backward pass, lest small
+            gradients vanish; each gradient is divided by it before anything else sees it, f
+            included. A fixed number: lower it if a run stops with an infinite gradient.
+        micro_batch_size: the most images in one pass. A larger batch is cut into parts as equal as
+            possible and their gradients are added up, before f is formed. Each part is normalised
+            by its own batch statistics, and moves the running ones. None: the batch in one piece.
+        compile: let torch.compile fuse what it can. The first step then takes a minute or more; a
+            CPU needs a C++ compiler. Whether it pays depends on the machine: measure it.
+    """
+
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    loss_scale: float = 1024.0
+    micro_batch_size: int | None = None
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.loss_scale < math.inf:
+            raise ValueError(f"loss_scale is {self.loss_scale}: give a positive number")
+        if self.micro_batch_size is not None and self.micro_batch_size < 2:
+            raise ValueError(
+                f"micro_batch_size is {self.micro_batch_size}: batch norm needs 2 images or more"
+            )
+
+
+PLAIN = Compute()
+
+
+class Pass(NamedTuple):
+    """What a pass found; everything is detached.
+
+    Attributes:
+        loss: 0-d mean over the batch.
+        grad: of the weighted loss, one tensor a parameter; empty if none was asked for.
+        logits: (N, K), float32 whatever the precision.
+    """
+
+    loss: Tensor
+    grad: Grads
+    logits: Tensor
+
+
+def gradients(loss: Tensor, parameters: Sequence[Tensor]) -> Grads:
+    """Gradient of a scalar loss with respect to each parameter; `.grad` fields are not touched."""
+    return torch.autograd.grad(loss, parameters)
+
+
+def gradient_pass(
+    network: nn.Module,
+    x: Tensor,
+    target: Tensor | None,
+    compute: Compute,
+    *,
+    weight: float = 1.0,
+    criterion: Criterion = F.cross_entropy,
+) -> Pass:
+    """Loss of a network on a batch and the gradient of `weight` times it; `.grad` is left alone.
+
+    Args:
+        network: in training mode.
+        x: (N, 3, s, s).
+        target: of the criterion: (N,) int64 labels, (N, K) probabilities, or None for the class
+            that the network itself scores highest, a constant (the one-hot y_hat of Eq. 1).
+        compute: precision and micro-batches.
+        weight: of the loss in the gradient. `Pass.loss` is without it.
+        criterion: takes logits and target to the mean loss.
+    """
+    parameters = list(network.parameters())
+    scale = compute.loss_scale if compute.precision == "float16" else 1.0
+    grads: Grads = ()
+    losses, logits = [], []
+    for part, share in _parts(len(x), compute):
+        scores = _logits(network, x[part], compute)
+        loss = criterion(scores, scores.detach().argmax(1) if target is None else target[part])
+        found = gradients(loss * (weight * share * scale), parameters)
+        grads = add_scaled(grads, found) if grads else found
+        losses.append(share * loss.detach())
+        logits.append(scores.detach())
+    if scale != 1.0:
+        for grad in grads:
+            grad.div_(scale)
+    return Pass(torch.stack(losses).sum(), grads, torch.cat(logits))
+
+
+@torch.no_grad()
+def loss_pass(network: nn.Module, x: Tensor, target: Tensor | None, compute: Compute) -> Pass:
+    """`gradient_pass` without a gradient: forward only, and no graph is kept."""
+    losses, logits = [], []
+    for part, share in _parts(len(x), compute):
+        scores = _logits(network, x[part], compute)
+        wanted = scores.argmax(1) if target is None else target[part]
+        losses.append(share * F.cross_entropy(scores, wanted))
+        logits.append(scores)
+    return Pass(torch.stack(losses).sum(), (), torch.cat(logits))
+
+
+@torch.no_grad()
+def slope_pass(
+    network: nn.Module, x: Tensor, labels: Tensor, direction: Grads, compute: Compute
+) -> tuple[Tensor, Tensor]:
+    """Loss of each image and its derivative along a direction in the space of the parameters.
+
+    Forward-mode differentiation: one pass, no graph and no second, backward one.
+
+    Args:
+        network: in training mode.
+        x: (N, 3, s, s).
+        labels: (N,) int64.
+        direction: one tensor a parameter.
+        compute: precision and micro-batches; forward mode runs uncompiled.
+
+    Returns:
+        (N,) losses, (N,) derivatives.
+    """
+    losses, slopes = [], []
+    with forward_mode.dual_level(), eager(compute):
+        with warnings.catch_warnings():
+            # When first used, forward mode loads a part of torch that torch itself calls outdated.
+            warnings.simplefilter("ignore", FutureWarning)
+            moving = {
+                name: forward_mode.make_dual(parameter.detach(), tangent)
+                for (name, parameter), tangent in zip(
+                    network.named_parameters(), direction, strict=True
+                )
+            }
+
+        def along(images: Tensor) -> Tensor:
+            return functional_call(network, moving, (images,))
+
+        for part, _ in _parts(len(x), compute):
+            scores = _logits(along, x[part], compute)
+            loss = forward_mode.unpack_dual(F.cross_entropy(scores, labels[part], reduction="none"))
+            losses.append(loss.primal)
+            slopes.append(loss.tangent)
+    return torch.cat(losses), torch.cat(slopes)
+
+
+@torch.no_grad()
+def add_scaled(grads: Grads, more: Grads, scale: Tensor | None = None) -> Grads:
+    """`grads + scale * more`, in place of `grads`: it is as large as the network."""
+    for grad, other in zip(grads, more, strict=True):
+        grad.add_(other if scale is None else scale * other)
+    return grads
+
+
+def compile_networks(networks: Iterable[nn.Module], compute: Compute) -> None:
+    """Have torch.compile take over the networks' passes, in place, if `compute` says so.
+
+    Raises:
+        Face2ExpError: if this machine cannot compile, say for want of a C++ compiler.
+    """
+    if not compute.compile:
+        return
+    networks = list(networks)
+    device = next(networks[0].parameters()).device
+    try:
+        torch.compile(lambda x: x.sin() + 1)(torch.ones(2, device=device))
+    except Exception as error:  # whatever the compiler's tool chain raises
+        reason = str(error).strip().split("\n")[0]
+        raise Face2ExpError(
+            f"compute.compile: torch.compile does not work here ({reason}): install a C++ compiler "
+            "such as g++, or set compute.compile to false"
+        ) from error
+    for network in networks:
+        network.compile()
+
+
+def eager(compute: Compute) -> AbstractContextManager[object]:
+    """Compiled networks run uncompiled inside: where it is not worth it, or not possible."""
+    return torch.compiler.set_stance("force_eager") if compute.compile else nullcontext()
+
+
+def _parts(num_images: int, compute: Compute) -> Iterator[tuple[slice, float]]:
+    """Micro-batches: where each lies in the batch, and what share of it it is."""
+    number = math.ceil(num_images / compute.micro_batch_size) if compute.micro_batch_size else 1
+    bounds = [num_images * i // number for i in range(number + 1)]
+    for start, stop in pairwise(bounds):
+        yield slice(start, stop), (stop - start) / num_images
+
+
+def _logits(network: Callable[[Tensor], Tensor], x: Tensor, compute: Compute) -> Tensor:
+    if compute.precision == "float32":
+        return network(x)
+    with torch.autocast(x.device.type, DTYPES[compute.precision]):
+        return network(x).float()

@@ -1,0 +1,72 @@
+"""What an evaluation file holds: the measures of a network's predictions, with intervals."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from face2exp_lib.intervals import LEVEL, bootstrap_intervals, clustered_intervals, wilson_intervals
+from face2exp_lib.metrics import accuracies, count_confusions, measures
+from face2exp_lib.predictions import Predictions
+from face2exp_lib.storage import read_json
+
+EVALUATION_KEYS = (
+    "method",
+    "num_images",
+    "label_budget",
+    "overall_accuracy",
+    "mean_class_accuracy",
+    "std_class_accuracy",
+    "per_class_accuracy",
+    "confusion_matrix",
+    "class_names",
+)
+
+
+def evaluate_predictions(predictions: Predictions) -> dict[str, Any]:
+    """The measures of one network on one labelled set, with their intervals.
+
+    The bootstrap draws persons where the set names them and they suffice, else images.
+    """
+    num_classes = len(predictions.names)
+    confusion = count_confusions(predictions.labels, predictions.predicted, num_classes)
+    result = accuracies(confusion, predictions.names)
+    bootstrap = None
+    if predictions.identities is not None:
+        bootstrap = clustered_intervals(
+            predictions.labels,
+            predictions.predicted,
+            np.array(predictions.identities),
+            num_classes,
+        )
+    return _completed(result, bootstrap)
+
+
+def read_evaluation(path: Path) -> dict[str, Any]:
+    """Read an evaluation; what files of earlier versions lack is worked out from their counts.
+
+    Raises:
+        Face2ExpError: if the file is missing, broken or no evaluation.
+    """
+    return completed(read_json(path, *EVALUATION_KEYS))
+
+
+def completed(result: dict[str, Any]) -> dict[str, Any]:
+    """An evaluation of any version with `flip`, `macro_f1` and `intervals`.
+
+    `intervals` has the `level`, Wilson's for each `per_class_accuracy`, and the `bootstrap`.
+    """
+    return result if "intervals" in result else {"flip": False, **_completed(result, None)}
+
+
+def _completed(result: dict[str, Any], bootstrap: dict[str, Any] | None) -> dict[str, Any]:
+    confusion = np.array(result["confusion_matrix"])
+    return {
+        **result,
+        "macro_f1": float(measures(confusion)["macro_f1"]),
+        "intervals": {
+            "level": LEVEL,
+            "per_class_accuracy": wilson_intervals(confusion, result["class_names"]),
+            "bootstrap": bootstrap or bootstrap_intervals(confusion),
+        },
+    }

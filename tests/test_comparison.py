@@ -1,0 +1,188 @@
+"""Seeds summed up and methods paired, on numbers worked out by hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from face2exp_lib.comparison import (
+    compare_runs,
+    comparison_table,
+    holm,
+    mcnemar,
+    over_seeds,
+    paired_over_seeds,
+)
+from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.metrics import accuracies
+from face2exp_lib.predictions import Predictions, predictions_path, write_predictions
+
+NAMES = ("a", "b")
+
+
+def test_seeds_by_hand() -> None:
+    """1, 2, 3: mean 2, deviation 1; t of 2 degrees of freedom is 4.3027, over sqrt(3) 2.4841."""
+    found = over_seeds([1, 2, 3])
+    assert (found["num_seeds"], found["mean"], found["std"]) == (3, 2, 1)
+    assert found["interval"] == pytest.approx([2 - 2.4841, 2 + 2.4841], abs=1e-4)
+
+
+def test_one_seed_has_no_interval() -> None:
+    assert over_seeds([5]) == {"num_seeds": 1, "mean": 5, "std": None, "interval": None}
+    found = paired_over_seeds([5], [3])
+    assert (found["mean"], found["interval"], found["p_t"]) == (2, None, None)
+
+
+def test_pairs_by_hand() -> None:
+    """Differences 1, 2, 3: t = 2 / (1 / sqrt(3)) = 3.4641, p = 0.0742; both sign tests 2 / 8."""
+    found = paired_over_seeds([11, 22, 33], [10, 20, 30])
+    assert (found["mean"], found["std"]) == (2, 1)
+    assert found["p_t"] == pytest.approx(0.0742, abs=1e-4)
+    assert found["p_wilcoxon"] == found["p_permutation"] == found["smallest_p"] == 0.25
+
+
+def test_sign_flips_are_counted_out() -> None:
+    """Differences 3, 2, -1, 1: of the 16 sums of flipped signs, 4 are 5 or more in size 5."""
+    found = paired_over_seeds([3, 2, 0, 1], [0, 0, 1, 0])
+    sums = [
+        abs(3 * s + 2 * u - v + w)
+        for s in (1, -1)
+        for u in (1, -1)
+        for v in (1, -1)
+        for w in (1, -1)
+    ]
+    assert found["p_permutation"] == pytest.approx(sum(total >= 5 for total in sums) / 16)
+
+
+def test_methods_that_are_alike() -> None:
+    found = paired_over_seeds([1, 2, 3], [1, 2, 3])
+    assert (found["mean"], found["p_t"], found["p_wilcoxon"], found["p_permutation"]) == (
+        0,
+        1,
+        1,
+        1,
+    )
+    one_apart = paired_over_seeds([1, 2, 4, 7], [1, 2, 3, 7])  # three zeros among the differences
+    assert one_apart["p_permutation"] == 1
+    assert one_apart["p_wilcoxon"] == 1
+    constant = paired_over_seeds([2, 3, 4], [1, 2, 3])  # no spread: t does not exist
+    assert constant["p_t"] is None
+    assert constant["p_permutation"] == 0.25
+
+
+def test_mcnemar_by_hand() -> None:
+    """6 images tell them apart, 5 to 1: p = 2 (1 + 6) / 64."""
+    labels = np.zeros(20, dtype=int)
+    own, other = labels.copy(), labels.copy()
+    other[:5], own[5], own[10:], other[10:] = 1, 1, 1, 1
+    found = mcnemar(labels, own, other)
+    assert (found["only_right"], found["only_reference_right"]) == (5, 1)
+    assert found["p"] == pytest.approx(14 / 64)
+    assert mcnemar(labels, own, own)["p"] == 1
+
+
+def test_holm_by_hand() -> None:
+    """0.01 x 3, 0.03 x 2, 0.04 x 1 lifted to the one before."""
+    found = holm({"a": 0.04, "b": 0.01, "c": 0.03, "d": None})
+    assert found == {
+        "a": pytest.approx(0.06),
+        "b": pytest.approx(0.03),
+        "c": pytest.approx(0.06),
+        "d": None,
+    }
+
+
+def evaluated(folder: Path, seed: int, right: int, **others: Any) -> Path:
+    """A run directory whose network has `right` of ten images of each class right."""
+    folder.mkdir(parents=True)
+    confusion = np.array([[right, 10 - right], [10 - right, right]])
+    content = {
+        "split": "test",
+        "method": "meta",
+        "seed": seed,
+        "num_images": 20,
+        "image_passes": 1000,
+        "label_budget": {"train": 20, "validation": 10, "total": 30},
+        **accuracies(confusion, NAMES),
+        **others,
+    }
+    (folder / "evaluation-test.json").write_text(json.dumps(content))
+    labels = np.repeat([0, 1], 10)
+    predicted = np.where(np.tile(np.arange(10), 2) < right, labels, 1 - labels)
+    probabilities = np.eye(2, dtype=np.float32)[predicted]
+    images = [str(number) for number in range(20)]
+    write_predictions(
+        predictions_path(folder, "test"), Predictions(images, labels, probabilities, NAMES)
+    )
+    return folder
+
+
+@pytest.fixture
+def arms(tmp_path: Path) -> dict[str, list[Path]]:
+    rights = {"plain": (5, 6, 4), "ours": (6, 8, 7), "other": (5, 6, 5)}
+    return {
+        name: [evaluated(tmp_path / f"{name}{seed}", seed, n) for seed, n in enumerate(of_seeds)]
+        for name, of_seeds in rights.items()
+    }
+
+
+def test_comparison_of_runs(arms: dict[str, list[Path]]) -> None:
+    found = compare_runs(arms, "plain")
+    json.dumps(found, allow_nan=False)
+    ours = found["arms"]["ours"]
+    assert ours["seeds"] == [0, 1, 2]
+    assert ours["mean_class_accuracy"]["mean"] == pytest.approx(70)
+    assert ours["per_class_accuracy"] == pytest.approx({"a": 70, "b": 70})
+    assert ours["macro_f1"]["mean"] == pytest.approx(70)
+    paired = ours["paired"]["mean_class_accuracy"]
+    assert (paired["mean"], paired["std"]) == pytest.approx((20, 10))
+    assert paired["p_t"] == pytest.approx(0.0742, abs=1e-4)
+    assert paired["p_holm"] == pytest.approx(2 * 0.0742, abs=2e-4)
+    assert ours["mcnemar"][2]["only_right"] == 6  # 3 of each class
+    assert "paired" not in found["arms"]["plain"]
+
+
+def test_table(arms: dict[str, list[Path]]) -> None:
+    lines = comparison_table(compare_runs(arms, "plain")).splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| plain", "| ours", "| other"]
+    assert len({line.count("|") for line in lines}) == 1
+    cells = lines[3].split(" | ")
+    assert cells[3] == "70.0 ± 10.0 [45.2, 94.8]"
+    assert cells[6:9] == ["1,000", "30", "+20.0 ± 10.0 [-4.8, +44.8]"]
+    assert cells[9] == "0.074; 0.148"
+
+
+def test_shared_seeds_alone_are_paired(arms: dict[str, list[Path]]) -> None:
+    found = compare_runs({"plain": arms["plain"], "ours": arms["ours"][1:]}, "plain")
+    assert found["arms"]["ours"]["paired"]["mean_class_accuracy"]["num_seeds"] == 2
+    with pytest.raises(Face2ExpError, match="ours and plain share no seed"):
+        compare_runs({"plain": arms["plain"][:1], "ours": arms["ours"][1:]}, "plain")
+
+
+def test_without_predictions_there_is_no_test_by_image(arms: dict[str, list[Path]]) -> None:
+    predictions_path(arms["ours"][0], "test").unlink()
+    assert compare_runs(arms, "plain")["arms"]["ours"]["mcnemar"].keys() == {1, 2}
+
+
+def test_mistakes_are_named(arms: dict[str, list[Path]], tmp_path: Path) -> None:
+    with pytest.raises(Face2ExpError, match="no method 'x' to compare with: take plain, ours"):
+        compare_runs(arms, "x")
+    with pytest.raises(Face2ExpError, match="ours: no run to compare"):
+        compare_runs({**arms, "ours": []}, "plain")
+    with pytest.raises(Face2ExpError, match=r"plain0 and .*plain0 are both of seed 0"):
+        compare_runs({"plain": [arms["plain"][0]] * 2}, "plain")
+    with pytest.raises(Face2ExpError, match=r"not evaluated: run `face2exp evaluate .* --split"):
+        compare_runs({"plain": [tmp_path]}, "plain")
+
+
+def test_other_images_are_noticed(arms: dict[str, list[Path]], tmp_path: Path) -> None:
+    listed = [evaluated(tmp_path / f"l{i}", 0, 5, list_digest=str(i)) for i in range(2)]
+    with pytest.raises(Face2ExpError, match="were evaluated on other images"):
+        compare_runs({"one": listed[:1], "two": listed[1:]}, "one")
+    labels = np.repeat([0, 1], 10)
+    moved = Predictions(["x"] * 20, labels, np.eye(2, dtype=np.float32)[labels], NAMES)
+    write_predictions(predictions_path(arms["ours"][0], "test"), moved)
+    with pytest.raises(Face2ExpError, match=r"ours0/.* list other images: one of them is another"):
+        compare_runs(arms, "plain")

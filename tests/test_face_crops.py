@@ -1,0 +1,71 @@
+"""Pictures cropped to what a detector of known answers finds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from face2exp_lib import face_crops
+from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.face_crops import crop_to_faces
+from face2exp_lib.images import FileImages
+
+
+class ByWhite:
+    """Finds the white rectangle of a picture."""
+
+    def detect(self, images: Sequence[Image.Image]) -> SimpleNamespace:
+        boxes = []
+        for image in images:
+            rows, columns = np.nonzero(np.asarray(image)[..., 0] > 200)
+            boxes.append(
+                [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+                if len(rows)
+                else [np.nan] * 4
+            )
+        return SimpleNamespace(boxes=np.array(boxes, np.float32))
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> FileImages:
+    boxes = {"middle": (40, 30, 60, 50), "corner": (0, 0, 20, 10), "none": None}
+    for name, box in boxes.items():
+        image = Image.new("RGB", (100, 80))
+        if box:
+            image.paste((255, 255, 255), box)
+        image.save(tmp_path / f"{name}.png")
+    (tmp_path / "broken.png").write_bytes(b"broken")
+    return FileImages(tmp_path, ["middle.png", "broken.png", "none.png", "corner.png"])
+
+
+def test_squares_around_the_faces(pictures: FileImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 px wide: 3 px more on each side. In the corner the square ends at the edge."""
+    monkeypatch.setattr(face_crops, "BATCH", 2)
+    left_out: list[str] = []
+    cropped = crop_to_faces(pictures, ByWhite(), left_out)
+    assert cropped.ids == ["middle.png", "corner.png"]
+    assert cropped.boxes.tolist() == [[37, 27, 63, 53], [-3, -8, 23, 18]]
+    assert cropped.open(0).size == (26, 26)
+    middle = np.asarray(cropped.open(0))[..., 0]
+    assert middle[3:23, 3:23].min() == 255
+    assert middle.sum() == 255 * 400
+    assert cropped.open(1).size == (23, 18)
+    assert [text.split(": ", 1)[1][:13] for text in left_out] == ["not a readabl", "no face found"]
+
+
+def test_without_a_list_the_first_is_an_error(pictures: FileImages) -> None:
+    with pytest.raises(Face2ExpError, match=r"broken\.png: not a readable image"):
+        crop_to_faces(pictures, ByWhite())
+    pictures.ids = ["middle.png", "none.png"]
+    with pytest.raises(Face2ExpError, match=r"none\.png: no face found: crop it by hand"):
+        crop_to_faces(pictures, ByWhite())
+
+
+def test_no_face_at_all_gives_no_crop(pictures: FileImages) -> None:
+    pictures.ids = ["none.png"]
+    cropped = crop_to_faces(pictures, ByWhite(), [])
+    assert list(cropped.ids) == []
+    assert cropped.boxes.shape == (0, 4)

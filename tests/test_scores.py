@@ -1,0 +1,71 @@
+"""The content of an evaluation file, and of those that earlier versions wrote."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.predictions import Predictions
+from face2exp_lib.scores import EVALUATION_KEYS, completed, evaluate_predictions, read_evaluation
+
+ROOT = Path(__file__).parents[1]
+RESULTS = sorted((ROOT / "results").glob("*/*-seed?.json"))
+
+
+def predictions(identities: list[str] | None) -> Predictions:
+    """20 persons show 2 classes; every fourth image is wrong."""
+    labels = np.tile([0, 1], 20)
+    predicted = np.where(np.arange(40) % 4 == 0, 1 - labels, labels)
+    images = [str(number) for number in range(40)]
+    return Predictions(images, labels, np.eye(2)[predicted], ("a", "b"), identities)
+
+
+def test_intervals_beside_the_measures() -> None:
+    result = evaluate_predictions(predictions(None))
+    assert result["mean_class_accuracy"] == 75  # a: 10 of 20, b: all
+    assert result["macro_f1"] == pytest.approx(100 * (20 / 30 + 40 / 50) / 2)
+    intervals = result["intervals"]
+    assert intervals["level"] == 0.95
+    for name, accuracy in result["per_class_accuracy"].items():
+        low, high = intervals["per_class_accuracy"][name]
+        assert low <= accuracy <= high
+    assert intervals["bootstrap"]["unit"] == "image"
+    low, high = intervals["bootstrap"]["mean_class_accuracy"]
+    assert low < 75 < high
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_known_persons_are_drawn_whole() -> None:
+    persons = [f"person{number // 2}" for number in range(40)]
+    bootstrap = evaluate_predictions(predictions(persons))["intervals"]["bootstrap"]
+    assert (bootstrap["unit"], bootstrap["num_units"]) == ("identity", 20)
+
+
+def test_one_person_is_too_few_to_draw() -> None:
+    bootstrap = evaluate_predictions(predictions(["anna"] * 40))["intervals"]["bootstrap"]
+    assert bootstrap["unit"] == "image"
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_committed_results_read_as_before_and_gain_intervals(path: Path) -> None:
+    stored = json.loads(path.read_text())["evaluation"]
+    read = completed(stored)
+    assert read.items() >= stored.items()
+    assert read["flip"] is stored.get("flip", False)
+    low, high = read["intervals"]["bootstrap"]["mean_class_accuracy"]
+    assert low < stored["mean_class_accuracy"] < high
+    assert 0 < read["macro_f1"] < 100
+
+
+def test_file_of_an_earlier_version(tmp_path: Path) -> None:
+    stored = json.loads(RESULTS[0].read_text())["evaluation"]
+    assert stored.keys() >= set(EVALUATION_KEYS)
+    path = tmp_path / "evaluation-test.json"
+    path.write_text(json.dumps(stored))
+    assert read_evaluation(path) == completed(stored)
+    del stored["confusion_matrix"]
+    path.write_text(json.dumps(stored))
+    with pytest.raises(Face2ExpError, match=r"evaluation-test\.json: .*no 'confusion_matrix'"):
+        read_evaluation(path)
