@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from face2exp_lib.augmentation import apply_view, centre_view
+from face2exp_lib.augmentation import centre_view
 from face2exp_lib.batches import DecodedFaces, ordered_batches
 from face2exp_lib.checkpoint import load_checkpoint
 from face2exp_lib.config import RunConfig, load_config
@@ -19,6 +19,7 @@ from face2exp_lib.metrics import accuracies, count_confusions
 from face2exp_lib.networks import build_network
 from face2exp_lib.splits import read_run_data, read_test
 from face2exp_lib.storage import read_json, write_json
+from face2exp_lib.views import apply_view
 
 EVALUATION_BATCH = 256
 EVALUATION_KEYS = (
@@ -80,7 +81,7 @@ def evaluate_network(
     confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
     batches = ordered_batches(faces, EVALUATION_BATCH, workers)
     total = -(-len(faces) // EVALUATION_BATCH)
-    for images, labels in tqdm(batches, desc="evaluate", total=total, leave=False, delay=2):
+    for images, labels, _ in tqdm(batches, desc="evaluate", total=total, leave=False, delay=2):
         predicted = predict_logits(network, images.to(device), view_size).argmax(1).cpu()
         confusion += count_confusions(labels.numpy(), predicted.numpy(), num_classes)
     return accuracies(confusion, class_names(num_classes))
