@@ -20,6 +20,7 @@ from face2exp_lib.phases import Phase, Rate
 from face2exp_lib.provenance import environment
 from face2exp_lib.splits import RunData, read_run_data
 from face2exp_lib.storage import read_json, read_jsonl, write_json, write_text
+from face2exp_lib.streamed import unlabelled_faces
 
 
 def train(
@@ -134,7 +135,7 @@ def plan_phases(config: RunConfig, data: RunData, networks: dict[str, nn.Module]
             Phase("warm_start", training.warm_start_steps, config, networks, rates, warm_labels)
         )
     rates = {"base": rate_b, "adaptation": Rate(training.eta_a, training.momentum_a)}
-    unlabelled = _decoded(config, data, "unlabelled")
+    unlabelled = unlabelled_faces(data.unlabelled, config.data)
     phases.append(Phase("meta", training.num_steps, config, networks, rates, labelled, unlabelled))
     if training.finetune_steps:
         adaptation = {"adaptation": networks["adaptation"]}
