@@ -1,0 +1,77 @@
+"""Options that several commands of `face2exp` share."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from face2exp_lib.errors import Face2ExpError
+
+if TYPE_CHECKING:
+    from face2exp_lib.facesets import FaceSet
+
+MOST_WORKERS = 256
+
+
+def add_command(
+    group: Any, name: str, run: Callable[[argparse.Namespace], None], text: str
+) -> argparse.ArgumentParser:
+    """A command of a group of subparsers, which calls `run` with its options."""
+    added: argparse.ArgumentParser = group.add_parser(name, help=text, description=text)
+    added.set_defaults(run=run, afterwards="")
+    return added
+
+
+def add_data_root(parser: argparse.ArgumentParser) -> None:
+    """`--data-root DIR`"""
+    parser.add_argument(
+        "--data-root", type=Path, metavar="DIR", help="holds the data sets; else FACE2EXP_DATA"
+    )
+
+
+def add_changes(parser: argparse.ArgumentParser) -> None:
+    """`--set key=value`"""
+    parser.add_argument(
+        "--set",
+        action="append",
+        metavar="key=value",
+        help="change a key, e.g. training.num_steps=100",
+    )
+
+
+def add_workers(parser: argparse.ArgumentParser, default: str) -> None:
+    """`--workers N`; None if it is not given."""
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        metavar="N",
+        help=f"processes, 1 to {MOST_WORKERS}; default: {default}",
+    )
+
+
+def one_set(text: str, *, skip_bad: bool) -> "FaceSet":
+    """The one set at PATH or PATH:PART.
+
+    Raises:
+        Face2ExpError: if there are several, or, without `skip_bad`, rows that cannot be used.
+    """
+    from face2exp_lib.audit import sets_at
+
+    sets = sets_at(text)
+    if len(sets) > 1:
+        names = ", ".join(faces.name for faces in sets)
+        raise Face2ExpError(f"{text}: holds {names}: name one as PATH:PART")
+    (faces,) = sets
+    bad = [skipped for skipped in faces.skipped if skipped.bad]
+    if bad and not skip_bad:
+        raise Face2ExpError(
+            f"{text}: {len(bad)} bad rows, such as {bad[0].image}: {bad[0].reason}; "
+            "--skip-bad FILE leaves them out and lists them"
+        )
+    return faces
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"needs a number from 1 to {MOST_WORKERS}, got {text!r}")
+    return int(text)
