@@ -11,9 +11,10 @@ FACES := $(wildcard data/rendered/*.zip data/rendered/*.csv)
 # What a run of the book is made from: its faces as they lie there, and the library but for the
 # modules that training never imports.
 CONFIG := configs/rendered_cpu.yaml
-NOT_TRAINING := $(patsubst %,face2exp_lib/%.py,audit aug_pictures cli cli_data cli_landmarks cli_options \
-	cli_shard cli_tables figures fingerprints inspection inspection_report \
-	landmark_pieces landmark_ray landmarking mtcnn shard_checks shard_samples sharding sphinx_plotly workers)
+NOT_TRAINING := $(patsubst %,face2exp_lib/%.py,audit aug_pictures boxes cli cli_data \
+	cli_landmarks cli_options cli_shard cli_tables figures fingerprints inspection \
+	inspection_report landmark_pieces landmark_ray landmarking mtcnn shard_checks shard_samples \
+	sharding sphinx_plotly workers)
 TRAINING := $(CONFIG) constraints.txt $(FACES) \
 	$(filter-out $(NOT_TRAINING),$(wildcard face2exp_lib/*.py face2exp_lib/adapters/*.py))
 METHODS := meta supervised

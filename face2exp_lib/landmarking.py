@@ -87,7 +87,9 @@ def find_landmarks(
                 )
                 yield Piece(alone, search, path)
 
-    with _begun(folder, {**remarks, "images_per_piece": images_per_piece}):
+    # Without the sample: an image that could not be read may have been replaced.
+    plan = {key: value for key, value in remarks.items() if key != "sample"}
+    with _begun(folder, {**plan, "images_per_piece": images_per_piece}):
         done = images_per_piece * sum(path.exists() for path in paths)
         with (
             tqdm(

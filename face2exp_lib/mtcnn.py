@@ -7,8 +7,7 @@ done here, for a whole batch at once. What makes it fast, and why the points sta
   one batch, and the box of a tight crop may leave the image without being bent by its edge.
 * A crop holds one large face, so the first network looks at a few coarse scales only, and the next
   ones at the few best boxes. Images in which nothing is found are looked at again, thoroughly.
-* The last network looks twice, the second time at the box of the first look, drawn a little closer:
-  this gains more than all those boxes.
+* The last network looks twice, the second time at the box of the first look, drawn a little closer.
 """
 
 import math
@@ -21,17 +20,17 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import batched_nms, roi_align
+from torchvision.ops import roi_align
 
+from face2exp_lib.boxes import best, first_of_each, most_central, outermost, shifted, square
 from face2exp_lib.errors import Face2ExpError
 
 MISSING = "finding landmarks needs facenet-pytorch: pip install 'face2exp-lib[landmarks]'"
 CELL, STRIDE = 12, 2  # px that PNet looks at, and between two looks
 RNET_SIDE, ONET_SIDE = 24, 48  # px
 SCALE_STEP = 0.709  # between scales: half the area, as in the paper
-# Of the three networks' probabilities, as in the paper's code.
-THRESHOLDS = (0.6, 0.7, 0.7)
-LOG_ODDS = tuple(math.log(p / (1 - p)) for p in THRESHOLDS)
+# What passes each network, as in the paper's code; they are asked for log odds.
+LOG_ODDS = tuple(math.log(p / (1 - p)) for p in (0.6, 0.7, 0.7))
 # Inputs that a network sees at once, always as many: with another number the sums come out in
 # another order, and a face would depend, in the last bits, on the images beside it.
 PNET_BLOCK, RNET_BLOCK, ONET_BLOCK = 8, 32, 16
@@ -39,7 +38,6 @@ PNET_BLOCK, RNET_BLOCK, ONET_BLOCK = 8, 32, 16
 # cells apart have exactly, so that rounding would decide.
 OVERLAP_IN_SCALE, OVERLAP = 0.47, 0.7
 OVERLAP_OF_FACES = 0.3  # above it, two boxes show one face
-INSIDE = 0.7  # share of the smaller box above which two boxes show one face
 SAMPLES = 2  # per side, averaged for each pixel of a resampled box
 
 
@@ -149,14 +147,14 @@ class Detector:
         boxes, score, _ = self._look(canvas, boxes, of_image)
         kept = score >= LOG_ODDS[2]
         boxes, score, of_image = boxes[kept], score[kept], of_image[kept]
-        kept = _outermost(boxes, score, of_image)
+        kept = outermost(boxes, score, of_image)
         boxes, of_image = boxes[kept], of_image[kept]
         if len(boxes) == 0:
             return _nothing(len(images))
         faces = torch.bincount(of_image, minlength=len(images))
-        kept = _most_central(boxes, of_image, canvas.shape[-1] / 2)
+        kept = most_central(boxes, of_image, canvas.shape[-1] / 2)
         boxes, of_image = boxes[kept], of_image[kept]
-        boxes, score, points = self._look(canvas, _square(boxes, CLOSER), of_image)
+        boxes, score, points = self._look(canvas, square(boxes, CLOSER), of_image)
         return _on_images(images, search, boxes, score.sigmoid(), points, of_image, faces)
 
     def _propose(self, canvas: Tensor, search: Search) -> tuple[Tensor, Tensor]:
@@ -171,12 +169,12 @@ class Detector:
             corner = torch.stack([column, row], 1) * STRIDE
             boxes = torch.cat([corner, corner + CELL], 1) * scale
             score, shift = score[of_image, row, column], shift[of_image, :, row, column]
-            kept = _best(boxes, score, of_image, OVERLAP_IN_SCALE)
+            kept = best(boxes, score, of_image, OVERLAP_IN_SCALE)
             found.append((boxes[kept], score[kept], of_image[kept], shift[kept]))
         boxes, score, of_image, shift = (torch.cat(parts) for parts in zip(*found, strict=True))
-        kept = _best(boxes, score, of_image, OVERLAP)
-        kept = kept[_first_of_each(of_image[kept], search.boxes)]
-        return _square(_shifted(boxes[kept], shift[kept])), of_image[kept]
+        kept = best(boxes, score, of_image, OVERLAP)
+        kept = kept[first_of_each(of_image[kept], search.boxes)]
+        return square(shifted(boxes[kept], shift[kept])), of_image[kept]
 
     def _reject(
         self, canvas: Tensor, boxes: Tensor, of_image: Tensor, search: Search
@@ -186,9 +184,9 @@ class Detector:
         shift, classes = _in_blocks(self.rnet, faces, RNET_BLOCK)
         score = classes[:, 1] - classes[:, 0]
         kept = (score >= LOG_ODDS[1]).nonzero()[:, 0]
-        kept = kept[_best(boxes[kept], score[kept], of_image[kept], OVERLAP_OF_FACES)]
-        kept = kept[_first_of_each(of_image[kept], search.faces)]
-        return _square(_shifted(boxes[kept], shift[kept])), of_image[kept]
+        kept = kept[best(boxes[kept], score[kept], of_image[kept], OVERLAP_OF_FACES)]
+        kept = kept[first_of_each(of_image[kept], search.faces)]
+        return square(shifted(boxes[kept], shift[kept])), of_image[kept]
 
     def _look(self, canvas: Tensor, boxes: Tensor, of_image: Tensor) -> tuple[Tensor, ...]:
         """ONet: the corrected boxes (K, 4), log odds (K,), points (K, 5, 2)."""
@@ -196,7 +194,7 @@ class Detector:
         shift, points, classes = _in_blocks(self.onet, faces, ONET_BLOCK)
         points = points.view(-1, 2, 5).transpose(1, 2)  # x of all five, then y
         points = boxes[:, None, :2] + points * (boxes[:, 2:] - boxes[:, :2])[:, None]
-        return _shifted(boxes, shift), classes[:, 1] - classes[:, 0], points
+        return shifted(boxes, shift), classes[:, 1] - classes[:, 0], points
 
 
 def _nothing(count: int) -> Detections:
@@ -255,49 +253,3 @@ def _resampled(canvas: Tensor, boxes: Tensor, of_image: Tensor, side: int) -> Te
     rois = torch.cat([of_image[:, None].to(boxes), boxes], 1)
     resampled: Tensor = roi_align(canvas, rois, side, sampling_ratio=SAMPLES, aligned=True)
     return resampled
-
-
-def _shifted(boxes: Tensor, shift: Tensor) -> Tensor:
-    """The boxes with their edges moved by parts of their sides."""
-    return boxes + shift * (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
-
-
-def _square(boxes: Tensor, part: float = 1.0) -> Tensor:
-    """Squares round the same centres; their side is `part` of the longer one."""
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    half = part * (boxes[:, 2:] - boxes[:, :2]).amax(1, keepdim=True) / 2
-    return torch.cat([centre - half, centre + half], 1)
-
-
-def _best(boxes: Tensor, score: Tensor, of_image: Tensor, overlap: float) -> Tensor:
-    """Where the boxes stand that no better one of the same image overlaps, the best first."""
-    # batched_nms moves the boxes of each image apart: in float32, they would lose digits by that.
-    kept: Tensor = batched_nms(boxes.double(), score.double(), of_image, overlap)
-    return kept
-
-
-def _first_of_each(of_image: Tensor, most: int) -> Tensor:
-    """Where the first `most` entries of each image stand."""
-    order = torch.argsort(of_image, stable=True)
-    ordered = of_image[order]
-    rank = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
-    return order[rank < most]
-
-
-def _outermost(boxes: Tensor, score: Tensor, of_image: Tensor) -> Tensor:
-    """(K,) bool: no better box of the same image lies in this one, or this one in it."""
-    corner = torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    far = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1)
-    shared = (far - corner).clamp(min=0).prod(2)
-    inside = shared > INSIDE * torch.minimum(area[:, None], area[None])
-    better = score[None] > score[:, None]
-    return ~(inside & better & (of_image[:, None] == of_image[None])).any(1)
-
-
-def _most_central(boxes: Tensor, of_image: Tensor, middle: float) -> Tensor:
-    """Where the large, central face of each image stands: see `Detector.detect`."""
-    away = ((boxes[:, :2] + boxes[:, 2:]) / 2 - middle).square().sum(1)
-    merit = (boxes[:, 2:] - boxes[:, :2]).prod(1) - 2 * away
-    order = torch.argsort(merit, descending=True, stable=True)
-    return order[_first_of_each(of_image[order], 1)]

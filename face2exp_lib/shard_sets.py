@@ -109,6 +109,18 @@ def read_shard_set(folder: Path, name: str) -> ShardSet:
     return ShardSet(folder, name, shards)
 
 
+def joined(name: str, sets: Sequence[ShardSet]) -> ShardSet:
+    """Sets of one folder as one.
+
+    Raises:
+        Face2ExpError: if two of them list one shard.
+    """
+    shards = tuple(shard for one in sets for shard in one.shards)
+    if len({shard.url for shard in shards}) < len(shards):
+        raise Face2ExpError(f"{sets[0].folder}: two sets list one shard: make the shards again")
+    return ShardSet(sets[0].folder, name, shards)
+
+
 class ShardReader:
     """Reads images out of the tars of a set by their place. Opens few tars at a time.
 

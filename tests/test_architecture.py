@@ -52,6 +52,7 @@ ORDER = (
     "inspection",
     "fingerprints",
     "audit",
+    "boxes",
     "mtcnn",
     "landmark_pieces",
     "landmarking",

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.shard_samples import Recipe
 from face2exp_lib.shard_sets import ShardSet
+from face2exp_lib.sharding import shard_set
 from face2exp_lib.shards import Shard
 from face2exp_lib.streaming import (
     ReadAhead,
@@ -161,6 +164,24 @@ def test_open_stream(tmp_path: Path) -> None:
     (tmp_path / "set" / "second.json").write_bytes((tmp_path / "set/numbered.json").read_bytes())
     with pytest.raises(Face2ExpError, match="holds the sets numbered, second: name one as `part`"):
         open_stream(tmp_path / "set", "")
+
+
+def test_pieces_of_a_set_as_one(tmp_path: Path) -> None:
+    """Sharded one after the other into one folder."""
+    for name, count in (("a", 25), ("b", 12), ("c", 7)):
+        faces = replace(numbered(count), name=f"piece-{name}")
+        shard_set(faces, tmp_path / "set", Recipe(images_per_shard=10))
+    whole = open_stream(tmp_path / "set", "piece-*")
+    assert (whole.name, len(whole), len(whole.counts)) == ("set/piece-*", 44, 6)
+    assert len(set(order(whole).take(0, 44))) == 44
+    assert len(open_stream(tmp_path / "set", "piece-[ab]")) == 37
+    assert open_stream(tmp_path / "set", "*").digest == whole.digest
+    with pytest.raises(Face2ExpError, match="holds no index of shards like x"):
+        open_stream(tmp_path / "set", "x*")
+    index = (tmp_path / "set" / "piece-a.json").read_bytes()
+    (tmp_path / "set" / "piece-d.json").write_bytes(index)
+    with pytest.raises(Face2ExpError, match="two sets list one shard"):
+        open_stream(tmp_path / "set", "*")
 
 
 def test_a_set_without_tables(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from face2exp_lib.adapters.tables import BadRows, must_exist, set_name
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet
 from face2exp_lib.images import FORMATS, SUFFIXES
-from face2exp_lib.shard_sets import ShardReader, ShardSet, points_of, read_shard_set
+from face2exp_lib.shard_sets import ShardReader, ShardSet, joined, points_of, read_shard_set
 from face2exp_lib.shards import KIND, SCHEMA
 from face2exp_lib.storage import read_json
 from face2exp_lib.tars import members
@@ -63,17 +64,23 @@ class ShardImages:
 def open_shard_set(root: Path, part: str) -> ShardSet:
     """The set called `part` in a folder; without a part, the only one there.
 
+    A large source is sharded in pieces: a pattern such as `*` takes all sets that fit as one.
+
     Raises:
         Face2ExpError: if it is not there, unfinished or damaged.
     """
     must_exist(root, "give the folder that holds the index and the tars")
-    if part:
+    pattern = any(character in part for character in "*?[")
+    if part and not pattern:
         return read_shard_set(root, part)
-    names = [name for name, _ in recognise(root)]
+    names = [name for name, _ in recognise(root) if not part or fnmatchcase(name, part)]
     if not names:
         raise Face2ExpError(
-            f"{root}: holds no index of shards: if sharding was cut off, run it again"
+            f"{root}: holds no index of shards{f' like {part}' if part else ''}: if sharding was "
+            "cut off, run it again"
         )
+    if pattern:
+        return joined(part, [read_shard_set(root, name) for name in names])
     if len(names) > 1:
         raise Face2ExpError(f"{root}: holds the sets {', '.join(names)}: name one as `part`")
     return read_shard_set(root, names[0])
@@ -177,7 +184,7 @@ NAME-000000.parquet   where each image lies, and what is known about it""",
     example="{format: shards, path: webface_shards}",
     codes="",
     state="That of the set inside.",
-    notes="`face2exp data shard` makes them of any set. The part is NAME; leave it out where there "
-    "is one. As `unlabelled` they are streamed: no list of the images is made, and memory does not "
-    "grow with the set.",
+    notes="`face2exp data shard` makes them of any set. The part is NAME, or a pattern of names; "
+    "leave it out where there is one. As `unlabelled` they are streamed: no list of the images is "
+    "made, and memory does not grow with the set.",
 )
