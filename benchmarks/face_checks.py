@@ -38,10 +38,10 @@ from face2exp_lib.adapters.folders import read_class_folders
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.faces import FaceSpec, render_face
 from face2exp_lib.faces.head import LANDMARKS
-from face2exp_lib.faces.workers import run_all
 from face2exp_lib.labels import class_names
 from face2exp_lib.provenance import environment
 from face2exp_lib.storage import write_bytes, write_json
+from face2exp_lib.workers import run_all
 
 NAMES = class_names(7)
 MANY_PEOPLE = 10_000  # hardly anybody is drawn twice

@@ -1,6 +1,6 @@
-"""Damage csv tables, npy annotations and RecordIO packs at random and read them.
+"""Damage csv tables, npy annotations, RecordIO packs and shards at random and read them.
 
-    python -m benchmarks.fuzz_readers --minutes 3 [--only csv|npy|recordio] [--seed 0]
+    python -m benchmarks.fuzz_readers --minutes 3 [--only KIND] [--seed 0]
 
 Whatever the damage, a reader returns a set, every image of which decodes or is named as unreadable,
 or raises Face2ExpError; within SECONDS, and without taking more than GROWTH_MB. Anything else stops
@@ -24,6 +24,9 @@ from benchmarks.data_listing import peak_mb
 from face2exp_lib.adapters import ADAPTERS
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.images import decode
+from face2exp_lib.shard_samples import Recipe
+from face2exp_lib.sharding import shard_set
+from face2exp_lib.storage import read_json, write_json
 from tests.adapters import trees
 
 SECONDS = 20
@@ -116,10 +119,29 @@ def recordio_trees(root: Path) -> list[tuple[str, Path, str, list[Path]]]:
     ]
 
 
+def shard_trees(root: Path) -> list[tuple[str, Path, str, list[Path]]]:
+    """Ours, and tars with an index alone, as others write them."""
+    for number in range(8):
+        trees.put(root / "faces" / f"p{number // 2}" / f"{number}.jpg", trees.jpeg(number))
+    faces = ADAPTERS["identity_folders"].read(root / "faces", "", "")
+    for name in ("ours", "others"):
+        shard_set(faces, root / name, Recipe(images_per_shard=5))
+    index = root / "others" / "faces.json"
+    content = read_json(index)
+    for entry in content["shardlist"]:
+        entry["table_digest"] = ""
+    write_json(index, content)
+    return [
+        ("shards", root / name, "faces", sorted((root / name).glob("faces*.*")))
+        for name in ("ours", "others")
+    ]
+
+
 TREES: dict[str, Callable[[Path], list[tuple[str, Path, str, list[Path]]]]] = {
     "csv": csv_trees,
     "npy": npy_trees,
     "recordio": recordio_trees,
+    "shards": shard_trees,
 }
 
 

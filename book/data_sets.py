@@ -37,12 +37,39 @@ images.
 
 Labels enter by name. A number means another expression in each set:
 """
+LANDMARKS = """\
+## Landmarks and crops
+
+Aug needs five points of each face: the eyes, the nose tip and the corners of the mouth. Sets that
+bring them need nothing more. For the others MTCNN looks for them, once:
+
+```sh
+pip install 'face2exp-lib[landmarks]'
+face2exp data landmarks WebFace260M --out webface.parquet
+```
+
+The table has a row for each image: whether a face was found, how surely, its box, its points and
+the size of the image. A job that was killed goes on when it is started again; `--workers N` takes
+processes, `--engine ray` a Ray cluster, and the table is the same, byte for byte. `--faces photo`
+is for images in which the face is small. Points that cannot be those of a face, such as eyes below
+the mouth, are marked as implausible. A source names the table:
+
+```yaml
+unlabelled:
+  {format: identity_folders, path: WebFace260M, landmarks: webface.parquet, crop: face}
+```
+
+`crop: face` cuts every image to a square round the box with a tenth of its longer side as margin;
+beyond the image its edge pixels go on. Without it images stay whole. Where no face was found, or an
+implausible one, the image stays whole and gets the median points of the others; the run's
+`data.json` counts these. A table is refused where the images are not those that it was made for.
+"""
 LABELLED = tuple(codes for codes in CODES if codes != "names")
 
 
 def page() -> str:
     """The page as MyST text."""
-    return "\n".join([INTRODUCTION, _codes(), *map(_section, ADAPTERS.values())])
+    return "\n".join([INTRODUCTION, _codes(), LANDMARKS, *map(_section, ADAPTERS.values())])
 
 
 def _codes() -> str:

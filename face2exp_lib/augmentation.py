@@ -1,8 +1,8 @@
-"""Aug(.): views of a batch of faces (paper 3.3, Fig. 3, groups "conventional" and "extensive").
+"""Aug(.): drawing views of faces (paper 3.3, Fig. 3, groups "conventional" and "extensive").
 
-Drawing is apart from applying: the `draw_*` functions turn a generator into plain tensors,
-`apply_view` is a pure function of images and those tensors, so a view can be replayed anywhere.
-The paper's third group, patches at the landmarks, needs landmarks and is not in this module.
+Drawing is apart from applying: the `draw_*` functions turn a generator into plain tensors, which
+`face2exp_lib.views.apply_view` applies, so a view can be replayed anywhere. The third group,
+patches at the landmarks, is drawn in `face2exp_lib.patches`.
 
 Shapes: N images, S side of the stored square image, s side of the view, in pixels.
 """
@@ -11,11 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-
-# Statistics of ImageNet, which torchvision's pre-trained weights expect.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -29,6 +25,8 @@ class View:
         gain, contrast, saturation: (N,) factors; 1 changes nothing.
         grey, blur, posterise, solarise: (N,) 0 or 1.
         erase: (N, 4) rectangle left, top, right, bottom in 0..1 of the view; empty if left = right.
+        patches: (N, P, 4) rectangles, likewise; they may reach beyond the view.
+        keep: (N,) 1 covers all but the patches, 0 covers the patches.
     """
 
     centre: Tensor
@@ -42,6 +40,8 @@ class View:
     posterise: Tensor
     solarise: Tensor
     erase: Tensor
+    patches: Tensor
+    keep: Tensor
 
     def to(self, device: torch.device) -> "View":
         """The same parameters on another device."""
@@ -63,6 +63,8 @@ def centre_view(num_images: int) -> View:
         posterise=zero,
         solarise=zero,
         erase=torch.zeros(num_images, 4),
+        patches=torch.zeros(num_images, 0, 4),
+        keep=zero,
     )
 
 
@@ -114,66 +116,24 @@ def draw_extensive(
     return View(**{**conventional.__dict__, **drawn})
 
 
-def apply_view(images: Tensor, view: View, size: int) -> Tensor:
-    """Crop, rotate, flip, process and normalise.
+def affine_maps(view: View, crop_fraction: float) -> Tensor:
+    """(N, 2, 3): from a point in -1..1 over the view to the point in -1..1 over the stored image.
 
     Args:
-        images: (N, 3, S, S) uint8, on any device.
-        view: parameters with N rows, on the same device.
-        size: s, the side of the result.
-
-    Returns:
-        (N, 3, s, s) float32, normalised with `MEAN` and `STD`.
+        crop_fraction: s / S.
     """
-    pixels = images.float() / 255
     cos, sin = torch.cos(view.angle), torch.sin(view.angle)
-    scale = size / images.shape[-1]
-    affine = torch.stack(
+    return torch.stack(
         [
-            torch.stack([scale * cos * view.flip, -scale * sin, view.centre[:, 0]], 1),
-            torch.stack([scale * sin * view.flip, scale * cos, view.centre[:, 1]], 1),
+            torch.stack(
+                [crop_fraction * cos * view.flip, -crop_fraction * sin, view.centre[:, 0]], 1
+            ),
+            torch.stack(
+                [crop_fraction * sin * view.flip, crop_fraction * cos, view.centre[:, 1]], 1
+            ),
         ],
         1,
     )
-    shape = [len(images), 3, size, size]
-    grid = F.affine_grid(affine, shape, align_corners=False)
-    pixels = F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
-    pixels = _process(pixels, view)
-    mean = torch.tensor(MEAN, device=pixels.device)[:, None, None]
-    std = torch.tensor(STD, device=pixels.device)[:, None, None]
-    pixels = (pixels - mean) / std
-    pixels = pixels * _kept(view.erase, size)  # an erased rectangle shows the mean colour
-    return pixels.contiguous(
-        memory_format=torch.channels_last
-    )  # the faster layout for the networks
-
-
-def _process(pixels: Tensor, view: View) -> Tensor:
-    def per_image(values: Tensor) -> Tensor:
-        return values[:, None, None, None]
-
-    def blend(changed: Tensor, share: Tensor) -> Tensor:
-        return torch.lerp(pixels, changed, per_image(share))
-
-    if view.blur.any():
-        pixels = blend(F.avg_pool2d(F.pad(pixels, [1] * 4, mode="reflect"), 3, 1), view.blur)
-    pixels = pixels * per_image(view.gain)
-    level = pixels.mean((1, 2, 3), keepdim=True)
-    pixels = level + (pixels - level) * per_image(view.contrast)
-    grey = pixels.mean(1, keepdim=True)
-    pixels = grey + (pixels - grey) * per_image(view.saturation * (1 - view.grey))
-    pixels = pixels.clamp(0, 1)
-    pixels = blend(torch.floor(pixels * 15.99) / 15, view.posterise)
-    return blend(torch.where(pixels < 0.5, pixels, 1 - pixels), view.solarise)
-
-
-def _kept(erase: Tensor, size: int) -> Tensor:
-    """(N, 1, s, s): 0 inside the erased rectangle, 1 elsewhere."""
-    middle = (torch.arange(size, device=erase.device) + 0.5) / size
-    left, top, right, bottom = erase[:, :, None].unbind(1)
-    columns = (middle >= left) & (middle < right)
-    rows = (middle >= top) & (middle < bottom)
-    return 1 - (rows[:, None, :, None] & columns[:, None, None, :]).float()
 
 
 def _uniform(num_images: int, generator: torch.Generator) -> Callable[[float, float], Tensor]:

@@ -1,53 +1,116 @@
 """From a set of faces to the mini-batches of every step."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator
+from itertools import repeat
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet
-from face2exp_lib.images import decode
+from face2exp_lib.images import Images, decode_sized
+from face2exp_lib.landmarks import CANONICAL_POINTS
 from face2exp_lib.sampling import StepBatches
 
 
-class DecodedFaces(Dataset[tuple[Tensor, Tensor]]):
-    """A face set as (N, 3, S, S) uint8 images and (N,) labels (-1 where there are none)."""
+class Batch(NamedTuple):
+    """Faces of one mini-batch, or a single one without its first axis.
+
+    Attributes:
+        images: (N, 3, S, S) uint8.
+        labels: (N,) int64, `Expression` codes; -1 where there are none.
+        landmarks: (N, 5, 2) float32 x, y in px of these images; a set without landmarks has
+            `CANONICAL_POINTS`.
+    """
+
+    images: Tensor
+    labels: Tensor
+    landmarks: Tensor
+
+
+class DecodedFaces(Dataset[Batch]):
+    """A face set as images of S x S px with their labels and landmarks."""
 
     def __init__(self, faces: FaceSet, size: int, *, in_memory: bool) -> None:
         self.faces, self.size = faces, size
         labels = np.full(len(faces), -1) if faces.labels is None else faces.labels
         self.labels = torch.from_numpy(labels)
-        self.pixels: Tensor | None = None
+        self.decoded: tuple[Tensor, Tensor] | None = None
         if in_memory:
             bar = tqdm(range(len(faces)), desc=f"decode {faces.name}", leave=False, delay=2)
-            self.pixels = torch.stack([self._decode(index) for index in bar])
+            self.decoded = self._decode(bar)
 
     def __len__(self) -> int:
         return len(self.faces)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        images, labels = self.__getitems__([index])
-        return images[0], labels[0]
+    def __getitem__(self, index: int) -> Batch:
+        return Batch(*(values[0] for values in self.__getitems__([index])))
 
-    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+    def __getitems__(self, indices: list[int]) -> Batch:
         """One batch at once, as the data loader asks for it."""
-        if self.pixels is None:
-            images = torch.stack([self._decode(index) for index in indices])
+        if self.decoded is None:
+            images, landmarks = self._decode(indices)
         else:
-            images = self.pixels[indices]
-        return images, self.labels[indices]
+            images, landmarks = (values[indices] for values in self.decoded)
+        return Batch(images, self.labels[indices], landmarks)
 
-    def _decode(self, index: int) -> Tensor:
-        return decode(self.faces.images, int(self.faces.rows[index]), self.size)
+    def step_sampler(
+        self, batch_size: int, *, start: int, stop: int, seed: int, stream: str
+    ) -> StepBatches:
+        """Indices of the faces of steps `start` to `stop - 1`."""
+        return StepBatches(len(self), batch_size, start=start, stop=stop, seed=seed, stream=stream)
+
+    def _decode(self, indices: Collection[int]) -> tuple[Tensor, Tensor]:
+        points = self.faces.landmarks
+        known = None if points is None else (points[index] for index in indices)
+        rows = [int(self.faces.rows[index]) for index in indices]
+        return decode_faces(self.faces.images, rows, known, self.size)
+
+
+class StepFaces(Protocol):
+    """Faces that steps can take batches from: `DecodedFaces`, or a stream of shards."""
+
+    def __len__(self) -> int: ...
+
+    def __getitems__(self, indices: list[int]) -> Batch: ...
+
+    def step_sampler(
+        self, batch_size: int, *, start: int, stop: int, seed: int, stream: str
+    ) -> Sampler[list[int]]: ...
+
+
+def decode_faces(
+    images: Images, rows: Collection[int], points: Iterable[np.ndarray | None] | None, size: int
+) -> tuple[Tensor, Tensor]:
+    """Some images of S x S px, and the landmarks in px of these.
+
+    Args:
+        rows: (N,) which images.
+        points: for each (5, 2) in px of the stored image; NaN or None where it has none, which
+            gets `CANONICAL_POINTS`.
+
+    Returns:
+        (N, 3, S, S) uint8 with channels last in memory, as they are decoded; (N, 5, 2) float32.
+    """
+    decoded = torch.empty(len(rows), size, size, 3, dtype=torch.uint8)
+    landmarks = torch.empty(len(rows), *CANONICAL_POINTS.shape)
+    points = repeat(None, len(rows)) if points is None else points
+    for position, (row, known) in enumerate(zip(rows, points, strict=True)):
+        pixels, sides = decode_sized(images, row, size)
+        decoded[position] = pixels.permute(1, 2, 0)
+        relative: np.ndarray = CANONICAL_POINTS
+        if known is not None and np.isfinite(known).all():
+            relative = known / np.array(sides, np.float32)
+        landmarks[position] = torch.from_numpy(relative * np.float32(size))
+    return decoded.permute(0, 3, 1, 2), landmarks
 
 
 def step_batches(
-    faces: DecodedFaces,
+    faces: StepFaces,
     batch_size: int,
     *,
     start: int,
@@ -55,15 +118,13 @@ def step_batches(
     seed: int,
     stream: str,
     workers: int,
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[Batch]:
     """Batches `start` to `stop - 1` of the endless stream that (seed, stream) names."""
-    sampler = StepBatches(len(faces), batch_size, start=start, stop=stop, seed=seed, stream=stream)
+    sampler = faces.step_sampler(batch_size, start=start, stop=stop, seed=seed, stream=stream)
     return _batches(faces, sampler, workers)
 
 
-def ordered_batches(
-    faces: DecodedFaces, batch_size: int, workers: int
-) -> Iterator[tuple[Tensor, Tensor]]:
+def ordered_batches(faces: DecodedFaces, batch_size: int, workers: int) -> Iterator[Batch]:
     """All faces once, in order."""
     order = list(range(len(faces)))
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
@@ -74,19 +135,17 @@ class _ErrorsAsValues(Dataset[Any]):
     """Hands a mistake of the user's over as a value: a worker process would raise it with its
     traceback written into the message."""
 
-    def __init__(self, faces: DecodedFaces) -> None:
+    def __init__(self, faces: StepFaces) -> None:
         self.faces = faces
 
-    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor] | Face2ExpError:
+    def __getitems__(self, indices: list[int]) -> Batch | Face2ExpError:
         try:
             return self.faces.__getitems__(indices)
         except Face2ExpError as error:
             return error
 
 
-def _batches(
-    faces: DecodedFaces, batches: Iterable[list[int]], workers: int
-) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(faces: StepFaces, batches: Iterable[list[int]], workers: int) -> Iterator[Batch]:
     loader: DataLoader[Any] = DataLoader(
         _ErrorsAsValues(faces),
         batch_sampler=batches,

@@ -28,6 +28,11 @@ def add_model_commands(commands: Any) -> None:
     _add_run(added)
     added.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="files and folders")
     added.add_argument("--json", action="store_true", help="print JSON")
+    added.add_argument(
+        "--crop",
+        choices=("face", "photo"),
+        help="find the face first: in pictures of one large face, or in photos",
+    )
     added.add_argument("--out", type=Path, metavar="FILE", help="write a .csv or .json instead")
     _add_flip(added)
     added.add_argument(
@@ -125,9 +130,16 @@ def _predict(options: argparse.Namespace) -> None:
 
     if options.out:
         must_be_table(options.out)
+    detector = None
+    if options.crop:
+        from face2exp_lib.mtcnn import Detector
+
+        detector = Detector({"face": "crop", "photo": "photo"}[options.crop])
     left_out: list[str] | None = [] if options.skip_bad else None
     paths = find_images(options.images)
-    results = predict_images(options.run_dir, paths, flip=options.flip, left_out=left_out)
+    results = predict_images(
+        options.run_dir, paths, detector=detector, flip=options.flip, left_out=left_out
+    )
     if options.out:
         write_results(options.out, results)
         print(f"{options.out}: {len(results)} images")

@@ -54,3 +54,17 @@ def print_audit(sets: list[AuditedSet], result: Audit, distance: int) -> None:
     print(f"  unreadable {len(result.unreadable):8}")
     for message in result.unreadable:
         print(f"    {message}")
+
+
+def print_landmarks(name: str, counts: dict[str, int]) -> None:
+    """How many faces were found, by `sidecars.count_states`."""
+    remarks = {
+        "undetected": "canonical points",
+        "implausible": "points that cannot be a face's: canonical points",
+        "several faces": "the largest, most central one is kept",
+    }
+    total = sum(counts.values()) - counts["several faces"]
+    print(f"{name}: {total} images")
+    for state, count in counts.items():
+        remark = f"   {remarks[state]}" if count and state in remarks else ""
+        print(f"  {state:13} {count:8}   {100 * count / total:5.1f} %{remark}")

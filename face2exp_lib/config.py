@@ -15,6 +15,7 @@ from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.meta_step import MetaOptions
 from face2exp_lib.networks import Backbone
 from face2exp_lib.passes import Compute
+from face2exp_lib.patches import AugOptions
 from face2exp_lib.shipped import shipped
 from face2exp_lib.sources import STRICT, Source
 
@@ -43,12 +44,17 @@ class Data:
             not say which.
         draw: a table of image,label (and part) as `face2exp data draw` writes it; takes the place
             of the draws of training and, if it lists some, validation images.
-        drop: a table as `face2exp data audit` writes it: training leaves out its rows marked `yes`.
+        drop: a table, or a list of them, as `face2exp data audit --out` and `data inspect
+            --skip-bad` write it: training leaves out its rows marked `yes`.
         check_unlabelled: leave exact copies of evaluation images out of D_FR. Reads all of its
-            files once at the start; turn it off for millions, and audit them instead.
+            files once at the start (of shards their tables alone); turn it off for millions of
+            files, and audit them instead.
         stored_size: side in px to which images are resized when read (paper: 256).
         view_size: side in px of the random crop (paper: 224).
-        in_memory: keep decoded images; for sets that fit.
+        in_memory: keep decoded images, but those of a stream; for sets that fit.
+        stream_window: shards whose images are mixed at a time where `unlabelled` is streamed, that
+            is where its format is `shards`. The system reads as many again ahead: at 256 px 8 are
+            1.5 GB of its page cache, and twice that with the next ones.
         num_workers: processes that decode; 0 decodes in the training process.
     """
 
@@ -63,11 +69,12 @@ class Data:
     percent: float | None = Field(default=None, gt=0, le=100)
     ratios: Literal["exact", "random"] = "exact"
     draw: str | None = None
-    drop: str | None = None
+    drop: str | tuple[str, ...] | None = None
     check_unlabelled: bool = True
     stored_size: int = Field(default=256, ge=32, le=1024)
     view_size: int = Field(default=224, ge=32, le=1024)
     in_memory: bool = False
+    stream_window: int = Field(default=8, ge=1, le=1024)
     num_workers: int = Field(default=0, ge=0, le=256)
 
     @model_validator(mode="after")
@@ -147,6 +154,7 @@ class RunConfig:
         seed: of weights, draws, batches and views.
         device: `auto` takes CUDA, then Apple's MPS, then the CPU.
         meta: loss weights and readings of the paper.
+        aug: readings of Aug(x_FR).
         compute: precision, micro-batches and compilation of the passes.
     """
 
@@ -155,6 +163,7 @@ class RunConfig:
     training: Training
     network: Network = Field(default_factory=Network)
     meta: MetaOptions = Field(default_factory=MetaOptions)
+    aug: AugOptions = Field(default_factory=AugOptions)
     compute: Compute = Field(default_factory=Compute)
     method: Literal["meta", "supervised"] = "meta"
     seed: int = Field(default=0, ge=0, lt=2**32)

@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from face2exp_lib import __version__
-from face2exp_lib.augmentation import MEAN, STD
 from face2exp_lib.config import RunConfig, config_digest
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import load_trained, predict_logits
@@ -26,6 +25,7 @@ from face2exp_lib.facesets import FaceSet
 from face2exp_lib.images import decode
 from face2exp_lib.labels import class_names
 from face2exp_lib.storage import write_bytes
+from face2exp_lib.views import MEAN, STD
 from face2exp_lib.weights_terms import weights_terms
 
 if TYPE_CHECKING:

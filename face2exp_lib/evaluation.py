@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from face2exp_lib import __version__
-from face2exp_lib.augmentation import apply_view, centre_view
+from face2exp_lib.augmentation import centre_view
 from face2exp_lib.batches import DecodedFaces, ordered_batches
 from face2exp_lib.checkpoint import load_checkpoint
 from face2exp_lib.config import RunConfig, load_config
@@ -26,6 +26,7 @@ from face2exp_lib.predictions import Predictions, predictions_path, write_predic
 from face2exp_lib.scores import evaluate_predictions, read_evaluation
 from face2exp_lib.splits import read_run_data, read_test
 from face2exp_lib.storage import read_json, read_jsonl, write_json, write_text
+from face2exp_lib.views import apply_view
 
 EVALUATION_BATCH = 256
 READINGS = "test-readings.jsonl"  # in a run directory: when its test part was read, and how

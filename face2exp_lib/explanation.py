@@ -15,13 +15,14 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from face2exp_lib.augmentation import apply_view, centre_view
+from face2exp_lib.augmentation import centre_view
 from face2exp_lib.config import RunConfig
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import load_trained
 from face2exp_lib.images import FileImages, decode
 from face2exp_lib.labels import class_names
 from face2exp_lib.storage import write_bytes
+from face2exp_lib.views import apply_view
 
 LAST_BLOCKS = {"small": "blocks", "resnet18": "layer4", "resnet50": "layer4"}
 STRENGTH = 0.55  # of the colours over the face, at most

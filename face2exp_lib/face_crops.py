@@ -8,10 +8,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.images import CroppedImages, Images, decode_whole
+from face2exp_lib.images import FaceSquares, Images, decode_whole
+from face2exp_lib.sidecars import squares_round
 
 BATCH = 8  # whole photos in memory at a time
-MARGIN = 0.15  # of the box's longer side, added on each side: a detector's box cuts brow and chin
 
 
 class Detector(Protocol):
@@ -24,10 +24,8 @@ class Detector(Protocol):
 
 def crop_to_faces(
     images: Images, detector: Detector, left_out: list[str] | None = None
-) -> CroppedImages:
-    """The square around the face of each picture, `MARGIN` wider than its box.
-
-    Where the square reaches over the picture's edge it ends there.
+) -> FaceSquares:
+    """The square round the face of each picture, the same that `crop: face` of a config cuts out.
 
     Args:
         left_out: if given, pictures that cannot be read or show no face are left out, and what is
@@ -55,32 +53,12 @@ def crop_to_faces(
             for index, box in zip(readable, found, strict=True):
                 if np.isfinite(box).all():
                     kept.append(index)
-                    boxes.append(_square(box))
+                    boxes.append(box)
                     continue
                 message = f"{images.ids[index]}: no face found: crop it by hand, or leave it out"
                 if left_out is None:
                     raise Face2ExpError(message)
                 left_out.append(message)
             bar.update(len(batch))
-    rows = SomeImages(images, kept)
-    return CroppedImages(rows, rows.ids, np.array(boxes).reshape(-1, 4))
-
-
-class SomeImages:
-    """Some rows of other images."""
-
-    def __init__(self, images: Images, rows: Sequence[int]) -> None:
-        self.ids: Sequence[str] = [images.ids[row] for row in rows]
-        self._images, self._rows = images, rows
-
-    def read(self, index: int) -> bytes:
-        return self._images.read(self._rows[index])
-
-    def open(self, index: int) -> Image.Image:
-        return self._images.open(self._rows[index])
-
-
-def _square(box: np.ndarray) -> np.ndarray:
-    centre = (box[:2] + box[2:]) / 2
-    half = (0.5 + MARGIN) * (box[2:] - box[:2]).max()
-    return np.concatenate([centre - half, centre + half])
+    squares = squares_round(np.array(boxes).reshape(-1, 4))
+    return FaceSquares(images.take(np.array(kept, dtype=np.int64)), squares)

@@ -41,6 +41,8 @@ class FaceSet:
         identities: (N,) names or numbers of persons, or None.
         landmarks: (N, 5, 2) float32 x, y in px of the stored image, or None: the eyes, the nose tip
             and the corners of the mouth, of each pair first the one on the left of the image.
+        canonical: (N,) bool, whose landmarks were not found and are those of an average face, or
+            None if no detector was asked.
         distributions: (N, 8) float32 shares of the annotators' votes in the order of `Expression`,
             or None.
         skipped: what the set lists and this does not hold.
@@ -52,6 +54,7 @@ class FaceSet:
     labels: np.ndarray | None = None
     identities: np.ndarray | None = None
     landmarks: np.ndarray | None = None
+    canonical: np.ndarray | None = None
     distributions: np.ndarray | None = None
     skipped: tuple[Skipped, ...] = ()
 
@@ -76,6 +79,7 @@ class FaceSet:
             labels=of(self.labels),
             identities=of(self.identities),
             landmarks=of(self.landmarks),
+            canonical=of(self.canonical),
             distributions=of(self.distributions),
         )
 

@@ -1,7 +1,7 @@
 """Where images lie and how one is decoded: files, a zip, rows of pixels.
 
-Image files come from anywhere, so they are decoded by Pillow alone, in a fixed list of formats, and
-nothing in them is executed or written to disk.
+Image files come from anywhere, so Pillow opens them, in a fixed list of formats, and nothing in
+them is executed or written to disk.
 """
 
 import io
@@ -9,13 +9,14 @@ import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 
 from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.jpeg import decode_plain
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
@@ -24,9 +25,14 @@ MAX_MEMBER_BYTES = 2**26  # of an image in a zip, the same
 
 
 class Images(Protocol):
-    """A sequence of encoded images with an id each."""
+    """A sequence of encoded images with an id each.
+
+    Attributes:
+        holds_files: `read` gives an image file, and `open` shows all of it.
+    """
 
     ids: Sequence[str]
+    holds_files: bool
 
     def read(self, index: int) -> bytes:
         """The stored bytes of one image, the same for exact copies."""
@@ -36,9 +42,15 @@ class Images(Protocol):
         """The image, not necessarily decoded yet."""
         ...
 
+    def take(self, rows: np.ndarray) -> "Images":
+        """The images at `rows` with nothing of the others: small enough to send to a process."""
+        ...
+
 
 class FileImages:
     """Image files below one folder."""
+
+    holds_files = True
 
     def __init__(self, root: Path, ids: Sequence[str]) -> None:
         self.root, self.ids = root, ids
@@ -49,9 +61,14 @@ class FileImages:
     def open(self, index: int) -> Image.Image:
         return Image.open(self.root / self.ids[index], formats=FORMATS)
 
+    def take(self, rows: np.ndarray) -> "FileImages":
+        return FileImages(self.root, [self.ids[row] for row in rows])
+
 
 class ZipImages:
     """Members of one zip. Members are read in memory: none is ever extracted to a path."""
+
+    holds_files = True
 
     def __init__(self, path: Path, ids: Sequence[str]) -> None:
         self.path, self.ids = path, ids
@@ -73,9 +90,14 @@ class ZipImages:
     def open(self, index: int) -> Image.Image:
         return Image.open(io.BytesIO(self.read(index)), formats=FORMATS)
 
+    def take(self, rows: np.ndarray) -> "ZipImages":
+        return ZipImages(self.path, [self.ids[row] for row in rows])
+
 
 class PixelImages:
     """Images held as an array, uint8: (N, H, W) as the FER2013 csv brings them, or (N, H, W, 3)."""
+
+    holds_files = False
 
     def __init__(self, pixels: np.ndarray, ids: Sequence[str]) -> None:
         self.pixels, self.ids = pixels, ids
@@ -85,6 +107,9 @@ class PixelImages:
 
     def open(self, index: int) -> Image.Image:
         return Image.fromarray(self.pixels[index])
+
+    def take(self, rows: np.ndarray) -> "PixelImages":
+        return PixelImages(self.pixels[rows], [self.ids[row] for row in rows])
 
 
 class CroppedImages:
@@ -96,6 +121,8 @@ class CroppedImages:
         boxes: (N, 4) left, top, right, bottom in px of the upright image.
     """
 
+    holds_files = False
+
     def __init__(self, images: Images, ids: Sequence[str], boxes: np.ndarray) -> None:
         self.images, self.ids, self.boxes = images, ids, boxes
 
@@ -103,17 +130,53 @@ class CroppedImages:
         # Two faces of one image are no copies of each other.
         return self.images.read(index) + self.boxes[index].tobytes()
 
+    def take(self, rows: np.ndarray) -> "CroppedImages":
+        ids = [self.ids[row] for row in rows]
+        return CroppedImages(self.images.take(rows), ids, self.boxes[rows])
+
     def open(self, index: int) -> Image.Image:
         left, top, right, bottom = (round(float(edge)) for edge in self.boxes[index])
         with self.images.open(index) as image:
             upright = _upright(image)
-            box = max(left, 0), max(top, 0), min(right, upright.width), min(bottom, upright.height)
-            if box[0] >= box[2] or box[1] >= box[3]:
-                raise ValueError(
-                    f"the face's box {left}, {top}, {right}, {bottom} lies outside of its "
-                    f"{upright.width} x {upright.height} pixels"
-                )
-            return upright.crop(box)
+            return upright.crop(_within((left, top, right, bottom), upright))
+
+
+class FaceSquares:
+    """A square round the one face of each image; beyond the image its edge pixels go on.
+
+    An image without a square stays whole.
+
+    Args:
+        images: the whole images.
+        squares: (N, 4) int left, top, right, bottom in px of the upright image, which they may
+            leave; (0, 0, 0, 0) where there is none.
+    """
+
+    holds_files = False
+
+    def __init__(self, images: Images, squares: np.ndarray) -> None:
+        self.images, self.squares, self.ids = images, squares, images.ids
+
+    def read(self, index: int) -> bytes:
+        # The whole image's: with another square it is a copy still.
+        return self.images.read(index)
+
+    def take(self, rows: np.ndarray) -> "FaceSquares":
+        return FaceSquares(self.images.take(rows), self.squares[rows])
+
+    def open(self, index: int) -> Image.Image:
+        left, top, right, bottom = (int(edge) for edge in self.squares[index])
+        with self.images.open(index) as image:
+            upright = _upright(image)
+            if left == right:
+                return upright
+            inner = _within((left, top, right, bottom), upright)
+            crop = upright.crop(inner)
+        if inner == (left, top, right, bottom):
+            return crop
+        pixels = np.asarray(_rgb(crop))
+        beyond = ((inner[1] - top, bottom - inner[3]), (inner[0] - left, right - inner[2]), (0, 0))
+        return Image.fromarray(np.pad(pixels, beyond, mode="edge"))
 
 
 def decode(images: Images, index: int, size: int) -> torch.Tensor:
@@ -125,10 +188,23 @@ def decode(images: Images, index: int, size: int) -> torch.Tensor:
     Raises:
         Face2ExpError: if it cannot be read to its end; the message names it.
     """
-    image = decode_whole(images, index)
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+    return decode_sized(images, index, size)[0]
+
+
+def decode_sized(images: Images, index: int, size: int) -> tuple[torch.Tensor, tuple[int, int]]:
+    """As `decode`, and width and height in px before the resize: points scale with them."""
+    try:
+        with images.open(index) as image:
+            pixels = decode_plain(image)
+            if pixels is None:
+                pixels = np.array(_rgb(_upright(image)))
+    except Exception as error:  # as in `decode_whole`
+        raise unreadable(images, index, error) from error
+    height, width, _ = pixels.shape
+    if (width, height) != (size, size):
+        whole = Image.fromarray(pixels)
+        pixels = np.array(whole.resize((size, size), Image.Resampling.BILINEAR))
+    return torch.from_numpy(pixels).permute(2, 0, 1), (width, height)
 
 
 def decode_whole(images: Images, index: int) -> Image.Image:
@@ -154,6 +230,18 @@ def unreadable(images: Images, index: int, error: Exception) -> Face2ExpError:
     )
 
 
+def _within(box: tuple[int, int, int, int], image: Image.Image) -> tuple[int, int, int, int]:
+    """The part of a box that lies in the image."""
+    left, top, right, bottom = box
+    inner = max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height)
+    if inner[0] >= inner[2] or inner[1] >= inner[3]:
+        raise ValueError(
+            f"the face's box {left}, {top}, {right}, {bottom} lies outside of its "
+            f"{image.width} x {image.height} pixels"
+        )
+    return inner
+
+
 def _upright(image: Image.Image) -> Image.Image:
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"unpacks to {image.width} x {image.height} pixels")
@@ -168,11 +256,22 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def list_images(folder: Path) -> tuple[list[str], list[str]]:
-    """Image files below `folder`, and linked folders, which are not entered: they may be loops.
+class Listed(NamedTuple):
+    """What lies below a folder: sorted paths relative to it, with `/` between their parts.
 
-    Returns:
-        Both sorted and relative to `folder`, with `/` between their parts.
+    Attributes:
+        images: files whose names end as an image's.
+        links: linked folders, which are not entered: they may be loops.
+        others: all other files but hidden ones.
+    """
+
+    images: list[str]
+    links: list[str]
+    others: list[str]
+
+
+def list_images(folder: Path) -> Listed:
+    """Image files below `folder`, and what else lies there.
 
     Raises:
         Face2ExpError: if a folder cannot be listed: its images would be missing unnoticed.
@@ -183,10 +282,16 @@ def list_images(folder: Path) -> tuple[list[str], list[str]]:
             f"{error.filename}: cannot be listed ({error.strerror}): give a folder that can be read"
         ) from error
 
-    found, linked = [], []
+    found = Listed([], [], [])
     for parent, folders, files in os.walk(folder, onerror=fail):
         below = Path(parent).relative_to(folder).as_posix()
         prefix = "" if below == "." else f"{below}/"
-        found += [prefix + name for name in files if os.path.splitext(name)[1].lower() in SUFFIXES]
-        linked += [prefix + name for name in folders if os.path.islink(os.path.join(parent, name))]
-    return sorted(found), sorted(linked)
+        for name in files:
+            if os.path.splitext(name)[1].lower() in SUFFIXES:
+                found.images.append(prefix + name)
+            elif not name.startswith("."):
+                found.others.append(prefix + name)
+        found.links.extend(
+            prefix + name for name in folders if os.path.islink(os.path.join(parent, name))
+        )
+    return Listed(*map(sorted, found))

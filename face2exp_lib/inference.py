@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from face2exp_lib.config import RunConfig
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import class_probabilities, load_trained
-from face2exp_lib.face_crops import Detector, SomeImages, crop_to_faces
+from face2exp_lib.face_crops import Detector, crop_to_faces
 from face2exp_lib.images import FileImages, Images, list_images
 from face2exp_lib.labels import class_names
 from face2exp_lib.storage import write_json, write_text
@@ -30,7 +31,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     found = []
     for path in paths:
         if path.is_dir():
-            below, _ = list_images(path)
+            below = list_images(path).images
             if not below:
                 raise Face2ExpError(f"{path}: no image below this folder: give one that has some")
             found += [path / name for name in below]
@@ -134,7 +135,7 @@ def _probabilities(
 ) -> list[tuple[int, Tensor]]:
     """The images of a batch that can be read, each with its (K,) probabilities."""
     try:
-        rows = class_probabilities(config, network, SomeImages(images, batch), flip=flip)
+        rows = class_probabilities(config, network, images.take(np.array(batch)), flip=flip)
         return list(zip(batch, rows, strict=True))
     except Face2ExpError as error:
         if left_out is None:

@@ -1,7 +1,5 @@
 """What lies at a path: which layout, how many images of each class, what is wrong with it."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,10 +21,10 @@ from face2exp_lib.adapters.published import (
 )
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet
+from face2exp_lib.imagelists import write_table
 from face2exp_lib.images import decode
 from face2exp_lib.labels import class_names
 from face2exp_lib.sampling import class_counts
-from face2exp_lib.storage import write_text
 
 FOLDERS = ("class_folders", "identity_folders")
 MAX_INNER = 200  # folders below an outer one that are looked into
@@ -91,23 +89,20 @@ def inspect(path: Path) -> list[Inspection]:
 
 
 def write_bad(found: list[Inspection], path: Path) -> int:
-    """Write a csv of set, image and reason: what cannot be read and what was left out.
+    """Write a csv of what cannot be read and what was left out, as `data.drop` takes it.
+
+    Training has to drop what cannot be read; what its reader leaves out is no more in the set.
 
     Returns:
         Number of rows.
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("set", "image", "reason"))
-    count = 0
+    rows = []
     for part in found:
-        rows = [(skipped.image, skipped.reason) for skipped in part.faces.skipped]
-        for image, reason in (*rows, *part.unreadable.items()):
-            text = (part.faces.name, image, reason)
-            writer.writerow([cell.encode(errors="backslashreplace").decode() for cell in text])
-            count += 1
-    write_text(path, buffer.getvalue())
-    return count
+        name = part.faces.name
+        rows += [(name, skipped.image, "no", skipped.reason) for skipped in part.faces.skipped]
+        rows += [(name, image, "yes", reason) for image, reason in part.unreadable.items()]
+    write_table(path, ("set", "image", "drop", "reason"), rows)
+    return len(rows)
 
 
 def recognise(path: Path) -> list[tuple[Adapter, str, str, list[str]]]:

@@ -79,7 +79,11 @@ def measure_mismatch(
         networks = [(f"{before.name}, best checkpoint", earlier)]
     networks.append((f"{run_dir.name}, best checkpoint", trained))
     data = read_run_data(config, data_root)
-    sets = [_some(faces, most_faces, seed) for faces in (getattr(data, fer), data.unlabelled)]
+    # As a list, also where training streams it: some are drawn from all of it.
+    fr = data.unlabelled
+    if not isinstance(fr, FaceSet):
+        fr = config.data.unlabelled.read(data_root)
+    sets = [_some(faces, most_faces, seed) for faces in (getattr(data, fer), fr)]
     seen = [_seen(config, name, network, sets) for name, network in networks]
     before_result, after_result = (
         {

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from face2exp_lib.augmentation import apply_view, draw_conventional, draw_extensive
-from face2exp_lib.batches import DecodedFaces, step_batches
+from face2exp_lib.augmentation import draw_conventional, draw_extensive
+from face2exp_lib.batches import Batch, DecodedFaces, StepFaces, step_batches
 from face2exp_lib.config import RunConfig
 from face2exp_lib.feedback import FeedbackHistory
 from face2exp_lib.meta_step import MetaBatch, meta_step, supervised_step
+from face2exp_lib.patches import draw_aug
 from face2exp_lib.seeding import torch_generator
+from face2exp_lib.views import apply_view
 
 DRAW = {"conventional": draw_conventional, "extensive": draw_extensive}
 
@@ -59,7 +61,7 @@ class Phase:
     networks: dict[str, nn.Module]
     rates: dict[str, Rate]
     labelled: DecodedFaces
-    unlabelled: DecodedFaces | None = None
+    unlabelled: StepFaces | None = None
 
     def __post_init__(self) -> None:
         self.optimisers = {
@@ -95,16 +97,16 @@ class Phase:
         if self.unlabelled is None:
             for step in range(start, self.num_steps):
                 self._set_rates(step)
-                yield self._supervised(step, *next(fer))
+                yield self._supervised(step, next(fer))
         else:
             fr = self._batches(self.unlabelled, "fr", training.batch_size_fr, start)
             for step in range(start, self.num_steps):
                 self._set_rates(step)
-                yield self._meta(step, *next(fer), next(fr)[0])
+                yield self._meta(step, next(fer), next(fr))
 
-    def _supervised(self, step: int, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        x_fer = self._view(images, self.config.training.view_fer, "fer", step)
-        y_fer = labels.to(self.device)
+    def _supervised(self, step: int, fer: Batch) -> dict[str, Tensor]:
+        x_fer = self._view(fer, self.config.training.view_fer, "fer", step)
+        y_fer = fer.labels.to(self.device)
         losses: dict[str, Tensor] = {}
         for name, network in self.networks.items():
             loss_s = supervised_step(
@@ -113,12 +115,12 @@ class Phase:
             losses["loss_s" if not losses else f"loss_s_{name}"] = loss_s
         return losses
 
-    def _meta(self, step: int, images: Tensor, labels: Tensor, faces: Tensor) -> dict[str, Tensor]:
+    def _meta(self, step: int, fer: Batch, fr: Batch) -> dict[str, Tensor]:
         batch = MetaBatch(
-            x_fer=self._view(images, self.config.training.view_fer, "fer", step),
-            y_fer=labels.to(self.device),
-            x_fr=self._view(faces, "conventional", "fr", step),
-            x_fr_aug=self._view(faces, "extensive", "fr_aug", step),
+            x_fer=self._view(fer, self.config.training.view_fer, "fer", step),
+            y_fer=fer.labels.to(self.device),
+            x_fr=self._view(fr, "conventional", "fr", step),
+            x_fr_aug=self._view(fr, "aug", "fr_aug", step),
         )
         return meta_step(
             self.networks["base"],
@@ -136,9 +138,7 @@ class Phase:
             for group in optimiser.param_groups:
                 group["lr"] = self.rates[name].at(step, self.num_steps)
 
-    def _batches(
-        self, faces: DecodedFaces, kind: str, batch_size: int, start: int
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, faces: StepFaces, kind: str, batch_size: int, start: int) -> Iterator[Batch]:
         return step_batches(
             faces,
             batch_size,
@@ -149,8 +149,19 @@ class Phase:
             workers=self.config.data.num_workers,
         )
 
-    def _view(self, images: Tensor, kind: str, purpose: str, step: int) -> Tensor:
+    def _view(self, faces: Batch, kind: str, purpose: str, step: int) -> Tensor:
+        """Views of one of the kinds `conventional`, `extensive` and `aug`, the whole Aug(.)."""
         data = self.config.data
         generator = torch_generator(self.config.seed, f"{self.name}/{purpose}", step)
-        drawn = DRAW[kind](len(images), generator, crop_fraction=data.view_size / data.stored_size)
-        return apply_view(images.to(self.device), drawn.to(self.device), data.view_size)
+        crop_fraction = data.view_size / data.stored_size
+        if kind == "aug":
+            drawn = draw_aug(
+                faces.landmarks,
+                generator,
+                self.config.aug,
+                crop_fraction=crop_fraction,
+                stored_size=data.stored_size,
+            )
+        else:
+            drawn = DRAW[kind](len(faces.images), generator, crop_fraction=crop_fraction)
+        return apply_view(faces.images.to(self.device), drawn.to(self.device), data.view_size)

@@ -2,8 +2,9 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
-from pydantic import ConfigDict, ValidationInfo, field_validator
+from pydantic import ConfigDict, ValidationInfo, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from face2exp_lib.adapters import ADAPTERS
@@ -11,6 +12,7 @@ from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet
 from face2exp_lib.labels import CODES
 from face2exp_lib.shipped import shipped
+from face2exp_lib.sidecars import attach
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -26,6 +28,10 @@ class Source:
         codes: table in which labels are looked up, a key of `face2exp_lib.labels.CODES`; None takes
             that of the layout.
         skip_bad: leave rows out that cannot be used, instead of stopping at the first.
+        landmarks: table of `face2exp data landmarks`, below the data root or absolute; its points
+            take the place of the set's own.
+        crop: "whole", or "face" for the square round the face of that table, see
+            `face2exp_lib.sidecars.attach`.
     """
 
     format: str
@@ -33,6 +39,8 @@ class Source:
     part: str = ""
     codes: str | None = None
     skip_bad: bool = False
+    landmarks: str = ""
+    crop: Literal["whole", "face"] = "whole"
 
     @field_validator("format", "codes")
     @classmethod
@@ -42,12 +50,27 @@ class Source:
             raise ValueError(f"no such {field.field_name} '{value}': take {', '.join(known)}")
         return value
 
+    @model_validator(mode="after")
+    def _crop_by_landmarks(self) -> "Source":
+        if self.crop == "face" and not self.landmarks:
+            raise ValueError(
+                "crop: face needs landmarks: name the table of `face2exp data landmarks`"
+            )
+        return self
+
     def read(self, data_root: Path | None) -> FaceSet:
-        """Read the list of images and labels; no image is decoded.
+        """Read the list of images and labels, and their landmarks; no image is decoded.
 
         Raises:
-            Face2ExpError: if the path is relative and there is no data root, or nothing is found.
+            Face2ExpError: if a path is relative and there is no data root, nothing is found, or the
+                table of landmarks does not fit.
         """
+        faces = self._listed(data_root)
+        if not self.landmarks:
+            return faces
+        return attach(faces, below_data_root(self.landmarks, data_root), self.crop)
+
+    def _listed(self, data_root: Path | None) -> FaceSet:
         adapter = ADAPTERS[self.format]
         codes = self.codes or adapter.codes
         if self.format == "rendered" and not self.path:

@@ -1,5 +1,6 @@
 """Which faces a run learns from, chooses by and is tested on, and how many labels that costs."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from face2exp_lib.sampling import (
     proportional_draw,
 )
 from face2exp_lib.sources import below_data_root
+from face2exp_lib.streaming import ShardedFaces, open_stream
+
+COPIES = "copies of evaluation images"
+LISTED = "listed in data.drop"
 
 
 @dataclass(frozen=True)
@@ -43,22 +48,20 @@ class RunData(LabelledData):
     """The sets of one run.
 
     Attributes:
-        unlabelled: D_FR.
+        unlabelled: D_FR; a stream where its format is `shards`.
         label_budget: labels used for training, for validation, and together.
     """
 
-    unlabelled: FaceSet
+    unlabelled: FaceSet | ShardedFaces
     label_budget: dict[str, int]
 
     def record(self) -> dict[str, Any]:
-        """Number of images and digest of the list of each set, and what was left out."""
+        """Of each set the number of images, digests of its list and its table of landmarks, and how
+        many landmarks were not found; and what was left out."""
         names = ("long_tailed", "labelled", "validation", "test", "unlabelled")
         sets = {name: getattr(self, name) for name in names}
         return {
-            "sets": {
-                name: {"num_images": len(faces), "digest": list_digest(faces)}
-                for name, faces in sets.items()
-            },
+            "sets": {name: _about(faces) for name, faces in sets.items()},
             "left_out": self.left_out,
         }
 
@@ -79,18 +82,26 @@ def read_run_data(config: RunConfig, data_root: Path | None) -> RunData:
     """
     parts = read_labelled_data(config, data_root)
     drops = _drops(config, data_root)
-    unlabelled = config.data.unlabelled.read(data_root)
+    unlabelled = _read_unlabelled(config, data_root)
     own = {unlabelled.name, parts.long_tailed.name}
     if drops and not own & drops.keys():
         raise Face2ExpError(
-            f"{config.data.drop}: lists images of {', '.join(sorted(drops))}, and this run trains "
-            f"on {' and '.join(sorted(own))}: audit these"
+            f"data.drop: lists images of {', '.join(sorted(drops))}, and this run trains on "
+            f"{' and '.join(sorted(own))}: audit these"
         )
-    unlabelled, left_out = _dropped(config, drops, unlabelled)
-    if config.data.check_unlabelled:
-        kept = without_copies(unlabelled, [parts.test, parts.validation])
-        left_out["copies of evaluation images"] = len(unlabelled) - len(kept)
-        unlabelled = kept
+    evaluation = [parts.test, parts.validation] if config.data.check_unlabelled else []
+    if isinstance(unlabelled, ShardedFaces):
+        held_out = {digest for part in evaluation for digest in part.digests()}
+        listed = drops.get(unlabelled.name, set())
+        unlabelled, num_listed, num_copies, lacking = unlabelled.without(listed, held_out)
+        _must_lack_none(unlabelled.name, lacking)
+        left_out = {LISTED: num_listed, COPIES: num_copies}
+    else:
+        unlabelled, left_out = _dropped(drops, unlabelled)
+        if evaluation:
+            kept = without_copies(unlabelled, evaluation)
+            left_out[COPIES] = len(unlabelled) - len(kept)
+            unlabelled = kept
     if len(unlabelled) == 0:
         raise Face2ExpError(f"{unlabelled.name}: no image is left of it: add some")
     warm = config.training
@@ -121,7 +132,7 @@ def read_labelled_data(config: RunConfig, data_root: Path | None) -> LabelledDat
     data, names = config.data, class_names(config.data.num_classes)
     test = read_test(config, data_root)
     listed = data.labelled.read(data_root)
-    pool, left_out = _dropped(config, _drops(config, data_root), listed)
+    pool, left_out = _dropped(_drops(config, data_root), listed)
     pool = _of_classes(pool, len(names))
     unheld = without_copies(pool, [test])
     left_out["copies of test images"] = len(pool) - len(unheld)
@@ -185,14 +196,47 @@ def _smp(config: RunConfig, pool: FaceSet) -> FaceSet:
 
 
 def _drops(config: RunConfig, data_root: Path | None) -> dict[str, set[str]]:
-    if config.data.drop is None:
-        return {}
-    return read_drops(below_data_root(config.data.drop, data_root))
+    """Name of a set -> ids that training does without, by all tables of `data.drop`."""
+    tables = config.data.drop or ()
+    drops: dict[str, set[str]] = {}
+    for table in (tables,) if isinstance(tables, str) else tables:
+        for name, dropped in read_drops(below_data_root(table, data_root)).items():
+            drops.setdefault(name, set()).update(dropped)
+    return drops
 
 
-def _dropped(
-    config: RunConfig, drops: dict[str, set[str]], faces: FaceSet
-) -> tuple[FaceSet, dict[str, int]]:
+def _read_unlabelled(config: RunConfig, data_root: Path | None) -> FaceSet | ShardedFaces:
+    source = config.data.unlabelled
+    if source.format == "shards":
+        if source.landmarks:
+            raise Face2ExpError(
+                "data.unlabelled: a stream's landmarks lie in its shards: leave `landmarks` out"
+            )
+        return open_stream(below_data_root(source.path, data_root), source.part)
+    return source.read(data_root)
+
+
+def _about(faces: FaceSet | ShardedFaces) -> dict[str, Any]:
+    about: dict[str, Any] = {"num_images": len(faces), "digest": _digest(faces)}
+    if isinstance(faces, FaceSet) and faces.landmarks is not None and faces.canonical is not None:
+        about["landmarks"] = hashlib.blake2b(faces.landmarks.tobytes(), digest_size=16).hexdigest()
+        about["canonical_landmarks"] = int(faces.canonical.sum())
+    return about
+
+
+def _digest(faces: FaceSet | ShardedFaces) -> str:
+    return faces.digest if isinstance(faces, ShardedFaces) else list_digest(faces)
+
+
+def _must_lack_none(name: str, lacking: set[str]) -> None:
+    if lacking:
+        raise Face2ExpError(
+            f"data.drop: {name} lacks {len(lacking)} of the images that it lists, such as "
+            f"{min(lacking)}: audit the set again"
+        )
+
+
+def _dropped(drops: dict[str, set[str]], faces: FaceSet) -> tuple[FaceSet, dict[str, int]]:
     """The set less what `data.drop` lists of it, and a count of that.
 
     Raises:
@@ -200,13 +244,9 @@ def _dropped(
     """
     dropped, ids = drops.get(faces.name, set()), faces.ids
     lacking = dropped.difference(ids)
-    if lacking:
-        raise Face2ExpError(
-            f"{config.data.drop}: {faces.name} lacks {len(lacking)} of the images that it lists, "
-            f"such as {min(lacking)}: audit the set again"
-        )
+    _must_lack_none(faces.name, lacking)
     kept = np.flatnonzero([image not in dropped for image in ids])
-    return faces.subset(kept), {"listed in data.drop": len(ids) - len(kept)}
+    return faces.subset(kept), {LISTED: len(ids) - len(kept)}
 
 
 def _draw_of_classes(draw: Draw, num_classes: int) -> Draw:

@@ -1,6 +1,5 @@
 """Train a run: phases, validation, checkpoints, resume."""
 
-import json
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,14 @@ from face2exp_lib.checkpoint import load_checkpoint, save_checkpoint
 from face2exp_lib.config import RunConfig, dump_config, load_config
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import choose_device, evaluate_network
+from face2exp_lib.metrics_log import MetricsLog
 from face2exp_lib.networks import build_network
 from face2exp_lib.passes import compile_networks, eager
 from face2exp_lib.phases import Phase, Rate
 from face2exp_lib.provenance import environment
 from face2exp_lib.splits import RunData, read_run_data
-from face2exp_lib.storage import read_json, read_jsonl, write_json, write_text
+from face2exp_lib.storage import read_json, write_json, write_text
+from face2exp_lib.streamed import unlabelled_faces
 
 
 def train(
@@ -136,7 +137,7 @@ def plan_phases(config: RunConfig, data: RunData, networks: dict[str, nn.Module]
             Phase("warm_start", training.warm_start_steps, config, networks, rates, warm_labels)
         )
     rates = {"base": rate_b, "adaptation": Rate(training.eta_a, training.momentum_a)}
-    unlabelled = _decoded(config, data, "unlabelled")
+    unlabelled = unlabelled_faces(data.unlabelled, config.data)
     phases.append(Phase("meta", training.num_steps, config, networks, rates, labelled, unlabelled))
     if training.finetune_steps:
         adaptation = {"adaptation": networks["adaptation"]}
@@ -145,35 +146,6 @@ def plan_phases(config: RunConfig, data: RunData, networks: dict[str, nn.Module]
             Phase("finetune", training.finetune_steps, config, adaptation, fixed, labelled)
         )
     return phases
-
-
-class MetricsLog:
-    """`metrics.jsonl`, one record a step; a resumed run drops what came after its checkpoint."""
-
-    def __init__(self, path: Path, *, keep_before: int) -> None:
-        kept = [r for r in read_jsonl(path) if r.get("step", keep_before) < keep_before]
-        write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
-        self._path, self._file = path, path.open("a")
-
-    def append(self, record: dict[str, Any]) -> None:
-        """Add one record. Lines reach the disk at `flush`, before the checkpoint that follows."""
-        self._file.write(json.dumps(record) + "\n")
-
-    def flush(self) -> None:
-        """Write what was added.
-
-        Raises:
-            Face2ExpError: if the disk is full.
-        """
-        try:
-            self._file.flush()
-        except OSError as error:
-            raise Face2ExpError(
-                f"{self._path}: cannot write ({error.strerror}): free some space and --resume"
-            ) from error
-
-    def close(self) -> None:
-        self._file.close()
 
 
 def _claim(config: RunConfig, run_dir: Path, resume: bool) -> None:

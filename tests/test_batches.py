@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from face2exp_lib.adapters.folders import read_class_folders, read_identity_folders
 from face2exp_lib.batches import DecodedFaces, ordered_batches, step_batches
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet
-from face2exp_lib.images import ZipImages
+from face2exp_lib.images import FileImages, ZipImages
+from face2exp_lib.landmarks import CANONICAL_POINTS
 
 WORKERS = (  # what torch says on a single core, and Python of any fork beside threads
     "ignore:This DataLoader will create",
@@ -37,26 +39,45 @@ def test_the_same_batches_come_from_memory_from_files_and_from_workers(faces: Fa
     ]
     assert len(streams[0]) == 5
     for other in streams[1:]:
-        for (images, labels), (images_2, labels_2) in zip(streams[0], other, strict=True):
-            assert images.shape == (8, 3, 32, 32)
-            assert torch.equal(images, images_2)
-            assert torch.equal(labels, labels_2)
+        for batch, same in zip(streams[0], other, strict=True):
+            assert batch.images.shape == (8, 3, 32, 32)
+            assert batch.landmarks.shape == (8, 5, 2)
+            assert all(torch.equal(a, b) for a, b in zip(batch, same, strict=True))
 
 
 def test_ordered_batches_hold_every_face_once(faces: FaceSet) -> None:
     decoded = DecodedFaces(faces, 32, in_memory=False)
     batches = list(ordered_batches(decoded, 10, 0))
-    assert [len(labels) for _, labels in batches] == [10, 10, 10, 10, 8]
-    assert torch.cat([labels for _, labels in batches]).tolist() == faces.known_labels().tolist()
-    one_image, one_label = decoded[47]
-    assert torch.equal(one_image, batches[-1][0][-1])
-    assert one_label == batches[-1][1][-1]
+    assert [len(labels) for _, labels, _ in batches] == [10, 10, 10, 10, 8]
+    assert torch.cat([labels for _, labels, _ in batches]).tolist() == faces.known_labels().tolist()
+    one_image, one_label, _ = decoded[47]
+    assert torch.equal(one_image, batches[-1].images[-1])
+    assert one_label == batches[-1].labels[-1]
 
 
 def test_unlabelled_faces_have_minus_one(squares_root: Path) -> None:
     people = DecodedFaces(read_identity_folders(squares_root, "people", ""), 32, in_memory=True)
-    ((_, labels),) = ordered_batches(people, 100, 0)
+    ((_, labels, _),) = ordered_batches(people, 100, 0)
     assert labels.tolist() == [-1] * 12
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_landmarks_are_scaled_with_their_images(tmp_path: Path, in_memory: bool) -> None:
+    """Images of 20 x 10 and 10 x 20 px, to 40 x 40."""
+    for name, sides in (("a.png", (20, 10)), ("b.png", (10, 20))):
+        Image.new("RGB", sides).save(tmp_path / name)
+    points = np.tile(np.array([[5, 5], [10, 0], [0, 2.5], [2, 4], [1, 1]], np.float32), (3, 1, 1))
+    files = FileImages(tmp_path, ["b.png", "b.png", "a.png"])
+    faces = FaceSet("x", files, np.array([2, 0]), landmarks=points[:2])
+    landmarks = DecodedFaces(faces, 40, in_memory=in_memory).__getitems__([0, 1]).landmarks
+    assert landmarks.dtype == torch.float32
+    assert landmarks[0].tolist() == [[10, 20], [20, 0], [0, 10], [4, 16], [2, 4]]
+    assert landmarks[1].tolist() == [[20, 10], [40, 0], [0, 5], [8, 8], [4, 2]]
+
+
+def test_a_set_without_landmarks_has_the_canonical_ones(faces: FaceSet) -> None:
+    landmarks = DecodedFaces(faces, 32, in_memory=False).__getitems__([3, 4]).landmarks
+    assert np.allclose(landmarks, 32 * CANONICAL_POINTS)
 
 
 def test_subsets_decode_their_own_images(faces: FaceSet) -> None:
@@ -107,7 +128,7 @@ def test_workers_read_a_zip_that_was_open_before_them(
     faces.digests()
     decoded = DecodedFaces(faces, 40, in_memory=False)
     alone, together = (
-        torch.cat([images for images, _ in ordered_batches(decoded, 4, workers)])
+        torch.cat([images for images, _, _ in ordered_batches(decoded, 4, workers)])
         for workers in (0, 2)
     )
     assert torch.equal(alone, together)

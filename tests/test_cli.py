@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from face2exp_lib import __version__, cli
+from face2exp_lib import __version__, cli_data
 from face2exp_lib.cli import main
 from face2exp_lib.faces import layouts
 from face2exp_lib.labels import class_names
@@ -243,8 +243,8 @@ def test_inspect_writes_the_list_of_what_is_bad_and_a_report(
     out = succeed(capsys, "data", "inspect", data / "squares", *options)
     assert f"{listed}: 1 rows" in out
     head, row = listed.read_text().splitlines()
-    assert head == "set,image,reason"
-    assert row.startswith("squares/train,sad/1.png,")
+    assert head == "set,image,drop,reason"
+    assert row.startswith("squares/train,sad/1.png,yes,")
     assert "sad/1.png" in page.read_text()
     assert "webp;base64," in page.read_text()
 
@@ -756,7 +756,7 @@ def test_render_and_inspect(capsys: Capture, spec: Path, tmp_path: Path, layout:
 
 
 def test_formats_are_those_that_exist() -> None:
-    assert tuple(layouts.LAYOUTS) == cli.LAYOUTS
+    assert tuple(layouts.LAYOUTS) == cli_data.LAYOUTS
 
 
 @pytest.mark.parametrize(
@@ -899,7 +899,7 @@ def test_one_run_on_real_faces(capsys: Capture, real_faces: Path, tmp_path: Path
 
 
 def test_audit_defaults_are_those_of_the_library() -> None:
-    # cli.py names them itself, so that drawing faces does not import the hashing library
-    from face2exp_lib import audit, cli, fingerprints
+    # cli_data.py names them itself, so that drawing faces does not import the hashing library
+    from face2exp_lib import audit, fingerprints
 
-    assert (cli.NEAR, cli.BITS) == (audit.NEAR, fingerprints.BITS)
+    assert (cli_data.NEAR, cli_data.BITS) == (audit.NEAR, fingerprints.BITS)

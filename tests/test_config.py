@@ -8,6 +8,7 @@ import pytest
 
 from face2exp_lib.config import RunConfig, data_root, dump_config, load_config
 from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.patches import AugOptions
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -44,6 +45,8 @@ def test_defaults_are_the_papers(tiny: Tiny, tmp_path: Path) -> None:
     assert (meta.w_s, meta.w_u, meta.w_c, meta.w_f, meta.ramp_steps) == (1, 1, 1, 1, 0)
     assert (meta.feedback, meta.feedback_norm, meta.feedback_batch) == ("exact", "paper", "own")
     assert (config.compute.precision, config.compute.micro_batch_size) == ("float32", None)
+    assert config.aug == AugOptions()
+    assert (config.aug.patches, config.aug.groups) == ("keep", "together")
     assert (config.data.stored_size, config.data.view_size) == (256, 224)
     assert config.network.backbone == "resnet50"
     assert config.method == "meta"
@@ -78,6 +81,7 @@ def test_set_changes_keys_at_every_level(tiny: Tiny) -> None:
         "data.validation_per_class=null",
         "data.validation={format: class_folders, part: val}",
         "meta.w_f=0",
+        "aug={patches: cover, patch_parts: [eyes, mouth], mouth: middle}",
         "name=other",
         "name=last",
     )
@@ -87,6 +91,7 @@ def test_set_changes_keys_at_every_level(tiny: Tiny) -> None:
     assert config.data.validation is not None
     assert config.data.validation.part == "val"
     assert config.meta.w_f == 0
+    assert config.aug == AugOptions("cover", ("eyes", "mouth"), "middle")
     assert config.name == "last"
 
 
@@ -107,6 +112,7 @@ def test_set_may_hold_an_equals_sign_in_its_value(tiny: Tiny) -> None:
         ("trainig.num_steps=1", r"tiny\.yaml: trainig: unknown key: check its spelling and level"),
         ("training.steps=1", r"tiny\.yaml: training\.steps: unknown key"),
         ("meta.w_x=1", r"tiny\.yaml: meta\.w_x: unknown key"),
+        ("aug.patch=keep", r"tiny\.yaml: aug\.patch: unknown key"),
         ("data.test.parts=x", r"tiny\.yaml: data\.test\.parts: unknown key"),
     ],
 )
@@ -145,6 +151,13 @@ def test_set_that_says_nothing_or_something_unknown(tiny: Tiny, change: str, mes
         ("compute.precision=int8", r"compute\.precision: .*'bfloat16' or 'float16'"),
         ("compute.micro_batch_size=1", r"compute: micro_batch_size is 1: batch norm needs 2"),
         ("compute.loss_scale=0", r"compute: loss_scale is 0\.0: give a positive number"),
+        ("aug.patches=off", r"aug\.patches: .*'keep', 'cover' or 'none', got False"),
+        ("aug.patch_parts=[ears]", r"aug\.patch_parts\.0: .*'eyes', 'nose', 'mouth' or 'forehead'"),
+        ("aug.patch_parts=[]", r"aug: patch_parts is empty: set patches to none"),
+        ("aug.mouth=all", r"aug\.mouth: .*'corners' or 'middle'"),
+        ("aug.patch_probability=0", r"aug\.patch_probability: .*greater than 0"),
+        ("aug.patch_probability=1.5", r"aug\.patch_probability: .*less than or equal to 1"),
+        ("aug.groups=either", r"aug: either group: set patch_probability below 1"),
         ("network.backbone=vgg", r"network\.backbone: .*'resnet50', 'resnet18' or 'small'"),
         ("network.pretrained=maybe", r"network\.pretrained: .*boolean"),
         ("data.num_classes=9", r"data\.num_classes: .*7 or 8"),

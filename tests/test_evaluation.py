@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from face2exp_lib import evaluation
 from face2exp_lib.adapters.folders import read_class_folders
-from face2exp_lib.augmentation import MEAN, STD
 from face2exp_lib.batches import DecodedFaces
 from face2exp_lib.checkpoint import load_checkpoint
 from face2exp_lib.config import load_config
@@ -32,6 +31,7 @@ from face2exp_lib.networks import build_network
 from face2exp_lib.predictions import read_predictions
 from face2exp_lib.scores import evaluate_predictions
 from face2exp_lib.splits import read_run_data
+from face2exp_lib.views import MEAN, STD
 
 # The keys that the evaluation file is promised to have.
 KEYS = {

@@ -42,17 +42,20 @@ def pictures(tmp_path: Path) -> FileImages:
 
 
 def test_squares_around_the_faces(pictures: FileImages, monkeypatch: pytest.MonkeyPatch) -> None:
-    """20 px wide: 3 px more on each side. In the corner the square ends at the edge."""
+    """20 px wide: 2 px more on each side. Beyond the corner the edge goes on."""
     monkeypatch.setattr(face_crops, "BATCH", 2)
     left_out: list[str] = []
     cropped = crop_to_faces(pictures, ByWhite(), left_out)
     assert cropped.ids == ["middle.png", "corner.png"]
-    assert cropped.boxes.tolist() == [[37, 27, 63, 53], [-3, -8, 23, 18]]
-    assert cropped.open(0).size == (26, 26)
+    assert cropped.squares.tolist() == [[38, 28, 62, 52], [-2, -7, 22, 17]]
     middle = np.asarray(cropped.open(0))[..., 0]
-    assert middle[3:23, 3:23].min() == 255
+    assert middle.shape == (24, 24)
+    assert middle[2:22, 2:22].min() == 255
     assert middle.sum() == 255 * 400
-    assert cropped.open(1).size == (23, 18)
+    corner = np.asarray(cropped.open(1))[..., 0]
+    assert corner.shape == (24, 24)
+    assert corner[:17, :22].min() == 255
+    assert corner.sum() == 255 * 17 * 22
     assert [text.split(": ", 1)[1][:13] for text in left_out] == ["not a readabl", "no face found"]
 
 
@@ -68,4 +71,4 @@ def test_no_face_at_all_gives_no_crop(pictures: FileImages) -> None:
     pictures.ids = ["none.png"]
     cropped = crop_to_faces(pictures, ByWhite(), [])
     assert list(cropped.ids) == []
-    assert cropped.boxes.shape == (0, 4)
+    assert cropped.squares.shape == (0, 4)

@@ -181,6 +181,7 @@ def test_no_damage_gets_past_the_one_error(kind: str) -> None:
 class Encoded:
     """One image in memory."""
 
+    holds_files = True
     ids: Sequence[str] = ("memory",)
 
     def __init__(self, content: bytes) -> None:
@@ -191,6 +192,9 @@ class Encoded:
 
     def open(self, index: int) -> Image.Image:
         return Image.open(io.BytesIO(self.content), formats=images.FORMATS)
+
+    def take(self, rows: np.ndarray) -> "Encoded":
+        return self
 
 
 @pytest.mark.parametrize(
@@ -331,7 +335,7 @@ def test_list_images_is_sorted_deep_and_takes_images_only(tmp_path: Path) -> Non
     for name in ("b/2.PNG", "b/1.jpeg", "a/deep/3.webp", "a/notes.txt", "a/.DS_Store"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    assert list_images(tmp_path) == (["a/deep/3.webp", "b/1.jpeg", "b/2.PNG"], [])
+    assert list_images(tmp_path) == (["a/deep/3.webp", "b/1.jpeg", "b/2.PNG"], [], ["a/notes.txt"])
 
 
 def test_a_loop_of_links_ends(tmp_path: Path) -> None:
@@ -339,7 +343,7 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
     (tmp_path / "a" / "1.png").write_bytes(b"")
     (tmp_path / "a" / "again").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "self").symlink_to(tmp_path / "self")
-    assert list_images(tmp_path) == (["a/1.png"], ["a/again"])
+    assert list_images(tmp_path) == (["a/1.png"], ["a/again"], ["self"])
 
 
 def test_folder_that_cannot_be_listed_is_an_error_and_no_hole(

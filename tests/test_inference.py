@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from face2exp_lib import face_crops, inference
+from face2exp_lib import inference, sidecars
 from face2exp_lib.config import load_config
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import class_probabilities, evaluate_run, load_trained
@@ -158,7 +158,7 @@ class UpperLeft:
 def test_faces_are_cropped_before_they_are_named(
     run: Path, squares_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(face_crops, "MARGIN", 0.0)
+    monkeypatch.setattr(sidecars, "MARGIN", 0.0)
     face = squares_root / "squares" / "test" / "sad" / "0.png"
     with Image.open(face) as image:
         whole = Image.new("RGB", (80, 80))

@@ -17,6 +17,7 @@ from face2exp_lib.adapters.published import (
     Published,
 )
 from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.imagelists import read_drops
 from face2exp_lib.inspection import Inspection, inspect, write_bad
 from face2exp_lib.labels import CODES, class_names
 from face2exp_lib.sampling import class_counts
@@ -338,6 +339,8 @@ def test_missing_files_are_counted_and_listed(tmp_path: Path) -> None:
         ("basic/train", "train_00004_aligned.jpg"),
     ]
     assert [row["reason"].split(":")[0] for row in rows[:2]] == ["no such image"] * 2
+    # The reader leaves the missing ones out; training has to drop what cannot be read.
+    assert read_drops(tmp_path / "bad.csv") == {"basic/train": {"train_00004_aligned.jpg"}}
 
 
 def test_real_faces_fit_what_is_published(real_faces: Path) -> None:

@@ -14,7 +14,9 @@ from face2exp_lib.adapters.folders import read_class_folders, read_identity_fold
 from face2exp_lib.augmentation import View
 from face2exp_lib.batches import DecodedFaces, ordered_batches
 from face2exp_lib.config import RunConfig
+from face2exp_lib.landmarks import CANONICAL_POINTS
 from face2exp_lib.networks import build_network
+from face2exp_lib.patches import AugOptions, draw_aug
 from face2exp_lib.phases import DRAW, Phase, Rate
 
 Tiny = Callable[..., RunConfig]
@@ -121,27 +123,28 @@ def test_each_step_and_each_kind_of_image_has_a_view_of_its_own(
     make_phase: Callable[..., Phase],
 ) -> None:
     phase = make_phase()
-    images, _ = next(ordered_batches(phase.labelled, 5, 0))
+    faces = next(ordered_batches(phase.labelled, 5, 0))
     views = [
-        phase._view(images, kind, purpose, step)
+        phase._view(faces, kind, purpose, step)
         for kind, purpose, step in (
             ("conventional", "fr", 0),
             ("conventional", "fr", 1),
             ("conventional", "fer", 0),
             ("extensive", "fr", 0),
+            ("aug", "fr", 0),
         )
     ]
     for index, first in enumerate(views):
         assert first.shape == (5, 3, 32, 32)
         assert not any(torch.allclose(first, second) for second in views[index + 1 :])
-    assert torch.equal(phase._view(images, "conventional", "fr", 0), views[0])
+    assert torch.equal(phase._view(faces, "conventional", "fr", 0), views[0])
 
 
 @pytest.mark.parametrize("view_fer", ["conventional", "extensive"])
 def test_only_the_augmented_faces_are_processed_extensively(
     make_phase: Callable[..., Phase], monkeypatch: pytest.MonkeyPatch, view_fer: str
 ) -> None:
-    """x_FER as the config says, x_FR conventionally, Aug(x_FR) extensively; 32 of 40 px."""
+    """x_FER as the config says, x_FR conventionally, Aug(x_FR) in full; 32 of 40 px."""
     drawn: list[tuple[str, int, float]] = []
 
     def watched(kind: str, draw: Callable[..., View]) -> Callable[..., View]:
@@ -153,8 +156,25 @@ def test_only_the_augmented_faces_are_processed_extensively(
 
     for kind, draw in list(DRAW.items()):
         monkeypatch.setitem(DRAW, kind, watched(kind, draw))
-    next(make_phase(f"training.view_fer={view_fer}").steps(0))
-    assert drawn == [(view_fer, 6, 0.8), ("conventional", 5, 0.8), ("extensive", 5, 0.8)]
+
+    def watched_aug(
+        landmarks: torch.Tensor,
+        generator: torch.Generator,
+        options: AugOptions,
+        *,
+        crop_fraction: float,
+        stored_size: int,
+    ) -> View:
+        assert torch.allclose(landmarks, 40 * torch.tensor(CANONICAL_POINTS))
+        assert (stored_size, options) == (40, AugOptions(patches="cover"))
+        drawn.append(("aug", len(landmarks), crop_fraction))
+        return draw_aug(
+            landmarks, generator, options, crop_fraction=crop_fraction, stored_size=stored_size
+        )
+
+    monkeypatch.setattr("face2exp_lib.phases.draw_aug", watched_aug)
+    next(make_phase(f"training.view_fer={view_fer}", "aug.patches=cover").steps(0))
+    assert drawn == [(view_fer, 6, 0.8), ("conventional", 5, 0.8), ("aug", 5, 0.8)]
     drawn.clear()
     next(make_phase(f"training.view_fer={view_fer}", meta=False).steps(0))
     assert drawn == [(view_fer, 6, 0.8)]

@@ -14,12 +14,19 @@ from face2exp_lib.imagelists import list_digest, write_draw
 from face2exp_lib.labels import class_names
 from face2exp_lib.sampling import class_counts
 from face2exp_lib.splits import read_run_data
+from face2exp_lib.streaming import ShardedFaces
 
 Tiny = Callable[..., RunConfig]
 
 
 def counts(faces: FaceSet) -> dict[str, int]:
     return class_counts(faces.known_labels(), class_names(7))
+
+
+def listed(faces: FaceSet | ShardedFaces) -> FaceSet:
+    """Faces that are no stream."""
+    assert isinstance(faces, FaceSet)
+    return faces
 
 
 def test_the_tiny_run_by_hand(tiny: Tiny, squares_root: Path) -> None:
@@ -92,7 +99,9 @@ def test_copies_of_evaluation_images_are_dropped_from_the_unlabelled_faces(
         content = (root / "squares" / copied).read_bytes()
         (root / "people" / "person3" / f"copy{number}.png").write_bytes(content)
     data = read_run_data(tiny(), root)
-    assert data.unlabelled.ids == first.unlabelled.ids
+    assert isinstance(data.unlabelled, FaceSet)
+    assert isinstance(first.unlabelled, FaceSet)
+    assert listed(data.unlabelled).ids == listed(first.unlabelled).ids
     assert data.left_out["unlabelled"]["copies of evaluation images"] == 2
     assert data.label_budget == first.label_budget
     unchecked = read_run_data(tiny("data.check_unlabelled=false"), root)
@@ -129,7 +138,8 @@ def test_listed_images_are_dropped_from_training_alone(
     trained = {*data.long_tailed.ids, *data.validation.ids}
     assert "happy/3.png" not in trained
     assert "happy/4.png" in trained
-    assert "person0/1.png" not in data.unlabelled.ids
+    assert isinstance(data.unlabelled, FaceSet)
+    assert "person0/1.png" not in listed(data.unlabelled).ids
     assert len(data.unlabelled) == 11
     assert "sad/1.png" in data.test.ids
     assert counts(data.test) == dict.fromkeys(class_names(7), 3)
@@ -137,6 +147,17 @@ def test_listed_images_are_dropped_from_training_alone(
     assert data.left_out["labelled"]["copies of test images"] == 1
     assert data.left_out["unlabelled"]["listed in data.drop"] == 1
     assert data.label_budget == {"train": 14, "validation": 14, "total": 28}
+
+
+def test_several_tables_are_joined(tiny: Tiny, squares_root: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / "audit.csv", tmp_path / "bad.csv"]
+    drop_table(paths[0], "squares/train,happy/3.png,yes")
+    drop_table(paths[1], "squares/train,happy/4.png,yes", "squares/train,happy/5.png,no")
+    data = read_run_data(
+        tiny(f"data.drop=[{paths[0]}, {paths[1]}]", "data.per_class=2"), squares_root
+    )
+    assert data.left_out["labelled"]["listed in data.drop"] == 2
+    assert not {"happy/3.png", "happy/4.png"} & {*data.long_tailed.ids, *data.validation.ids}
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,10 @@ from face2exp_lib import training
 from face2exp_lib.checkpoint import load_checkpoint
 from face2exp_lib.config import RunConfig, dump_config, load_config
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.images import decode
+from face2exp_lib.images import decode_sized
+from face2exp_lib.metrics_log import MetricsLog
 from face2exp_lib.storage import read_jsonl
-from face2exp_lib.training import MetricsLog, train
+from face2exp_lib.training import train
 
 Tiny = Callable[..., RunConfig]
 Contents = Callable[[Path], dict[str, bytes]]
@@ -352,11 +353,11 @@ def test_the_test_part_is_not_decoded_in_training(
     """It is hashed, to drop its copies from train, and no more."""
     roots = set()
 
-    def watched(images: Any, index: int, size: int) -> torch.Tensor:
+    def watched(images: Any, index: int, size: int) -> tuple[torch.Tensor, tuple[int, int]]:
         roots.add(images.root.name)
-        return decode(images, index, size)
+        return decode_sized(images, index, size)
 
-    monkeypatch.setattr("face2exp_lib.batches.decode", watched)
+    monkeypatch.setattr("face2exp_lib.batches.decode_sized", watched)
     train(tiny(), tmp_path / "run", squares_root)
     assert roots == {"train", "people"}
 

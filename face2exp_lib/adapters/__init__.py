@@ -10,6 +10,7 @@ from face2exp_lib.adapters.listed import LISTED
 from face2exp_lib.adapters.rafdb import RAFDB_BASIC
 from face2exp_lib.adapters.recordio import RECORDIO
 from face2exp_lib.adapters.rendered import RENDERED
+from face2exp_lib.adapters.shards import SHARDS
 
 # Layouts that only one set has come before folders, which nearly everything has: the first that
 # recognises a path is taken.
@@ -17,6 +18,7 @@ ADAPTERS: dict[str, Adapter] = {
     adapter.name: adapter
     for adapter in (
         RENDERED,
+        SHARDS,
         RAFDB_BASIC,
         AFFECTNET_SET,
         FERPLUS,

@@ -25,6 +25,7 @@ from face2exp_lib.images import SUFFIXES, FileImages, list_images
 from face2exp_lib.labels import CODES, LEFT_OUT, left_out, parse_label
 
 MAX_CLASS_FOLDERS = 64  # a folder with more holds persons
+OTHER_FILE = f"no image by the end of its name ({', '.join(sorted(SUFFIXES))} are)"
 AMBIGUOUS = frozenset("0123456")  # FER2013's codes, and AffectNet's seven
 
 
@@ -88,11 +89,13 @@ def read_identity_folders(root: Path, part: str, codes: str, skip_bad: bool = Fa
 
 
 def _images(folder: Path, below: str, bad: BadRows) -> list[str]:
-    paths, linked = list_images(folder)
-    for name in linked:
+    paths, links, others = list_images(folder)
+    for name in links:
         bad.add(
             name, f"{folder / name}", "a linked folder is not entered", way_out="put a folder there"
         )
+    for name in others:
+        bad.leave_out(name, OTHER_FILE)
     bad.must_leave(len(paths), folder, f"no image found: expected {folder.name}/<{below}>/<image>")
     return paths
 

@@ -43,8 +43,10 @@ class RecordImages:
         keys: (N,) int64, its number in the index.
     """
 
+    holds_files = True
+
     def __init__(self, path: Path, offsets: np.ndarray, keys: np.ndarray) -> None:
-        self.path, self.offsets = path, offsets
+        self.path, self.offsets, self.keys = path, offsets, keys
         self.ids: Sequence[str] = Numbers(keys)
 
     def read(self, index: int) -> bytes:
@@ -59,6 +61,9 @@ class RecordImages:
 
     def open(self, index: int) -> Image.Image:
         return Image.open(io.BytesIO(self.read(index)), formats=FORMATS)
+
+    def take(self, rows: np.ndarray) -> "RecordImages":
+        return RecordImages(self.path, self.offsets[rows], self.keys[rows])
 
 
 class Numbers(Sequence[str]):

@@ -4,19 +4,26 @@ A layout writes a part into a folder where nobody looks yet, moves it from there
 belongs, and later tells which part lies there: the part's digest is stored with its images.
 """
 
+import hashlib
 import io
 import json
 import os
 import re
-import tarfile
 import zipfile
 from collections.abc import Iterable
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from PIL import Image
+
+from face2exp_lib import shards
 from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.faces.head import LANDMARKS
 from face2exp_lib.faces.parts import Row
+from face2exp_lib.labels import parse_label
+from face2exp_lib.shards import Shard, is_shard_name, shard_name, write_shard
 from face2exp_lib.storage import read_json, sync, write_json
 
 SHARD_IMAGES = 1000
@@ -122,35 +129,39 @@ class FolderLayout:
 class ShardLayout:
     """`NAME-000000.tar`, ...: tars as WebDataset reads them; `NAME.json` lists them.
 
-    A sample is an image and a JSON object with what is told about it.
+    A sample is an image and a JSON object with what is told about it. Each tar has a table beside
+    it: see `face2exp_lib.shards`.
     """
 
     def place(self, row: Row) -> str:
         return row["image"]
 
     def write(self, name: str, digest: str, samples: Iterable[Sample], folder: Path) -> None:
-        shards: list[dict[str, Any]] = []
+        written: list[Shard] = []
         remaining = iter(samples)
         for first in remaining:
-            file_name = f"{name}-{len(shards):06d}.tar"
             held = chain([first], islice(remaining, SHARD_IMAGES - 1))
-            shards.append(_write_shard(folder / file_name, held))
-        write_json(folder / f"{name}.json", _index(name, digest, shards))
+            path = folder / shard_name(name, len(written))
+            written.append(write_shard(path, (_shard_sample(*sample) for sample in held)))
+        write_json(folder / f"{name}.json", shards.index_of(name, digest, written))
 
     def move(self, name: str, folder: Path, out: Path) -> None:
         index = read_json(folder / f"{name}.json", "shardlist")
         new = {shard["url"]: shard for shard in index["shardlist"]}
         old = {shard["url"]: shard for shard in self._listed(name, out)}
         # For as long as old and new shards lie side by side: which of them all are from here.
-        write_json(out / f"{name}.json", _index(name, UNFINISHED, list((old | new).values())))
-        for file_name in old.keys() - new.keys():
-            (out / file_name).unlink(missing_ok=True)
-        for file_name in new:
-            (folder / file_name).replace(out / file_name)
+        between = {**index, "digest": UNFINISHED, "shardlist": list((old | new).values())}
+        write_json(out / f"{name}.json", between)
+        for url in old.keys() - new.keys():
+            for file_name in (url, shards.table_name(url)):
+                (out / file_name).unlink(missing_ok=True)
+        for url in new:
+            for file_name in (url, shards.table_name(url)):
+                (folder / file_name).replace(out / file_name)
         (folder / f"{name}.json").replace(out / f"{name}.json")
 
     def found(self, name: str, out: Path) -> str | None:
-        lying = {path.name for path in out.glob(f"{name}-*.tar") if _is_shard(path.name, name)}
+        lying = {path.name for path in out.glob(f"{name}-*.tar") if is_shard_name(path.name, name)}
         if lying - {shard["url"] for shard in self._listed(name, out)}:
             return UNKNOWN
         if not (out / f"{name}.json").exists():
@@ -163,10 +174,10 @@ class ShardLayout:
     def _listed(self, name: str, out: Path) -> list[dict[str, Any]]:
         """The shards that an index lists, in so far as it is one of ours."""
         try:
-            shards = read_json(out / f"{name}.json", "digest", "shardlist")["shardlist"]
+            listed = read_json(out / f"{name}.json", "digest", "shardlist")["shardlist"]
         except Face2ExpError:
             return []
-        return [s for s in shards if isinstance(s, dict) and _is_shard(str(s.get("url")), name)]
+        return [s for s in listed if isinstance(s, dict) and is_shard_name(str(s.get("url")), name)]
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -176,40 +187,25 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
-def _index(name: str, digest: str, shards: list[dict[str, Any]]) -> dict[str, Any]:
-    """The index of WebDataset's indexed reader, which passes over keys it does not know."""
-    return {
-        "__kind__": "wids-shard-index-v1",
-        "wids_version": 1,
-        "name": name,
-        "digest": digest,
-        "shardlist": shards,
-    }
-
-
-def _is_shard(file_name: str, name: str) -> bool:
-    return re.fullmatch(re.escape(name) + r"-\d{6,}\.tar", file_name) is not None
-
-
-def _write_shard(path: Path, samples: Iterable[Sample]) -> dict[str, Any]:
-    """Write one tar; gives back its entry in the index."""
-    held = 0
-    with path.open("wb") as file:
-        with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-            for row, image in samples:
-                about = {key: _value(cell) for key, cell in row.items() if key != "image"}
-                _add(archive, row["image"], image)
-                _add(archive, Path(row["image"]).stem + ".json", json.dumps(about).encode())
-                held += 1
-        sync(file)
-    return {"url": path.name, "nsamples": held, "filesize": path.stat().st_size}
-
-
-def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    """Add a file without date, owner or anything else but its content."""
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    archive.addfile(info, io.BytesIO(content))
+def _shard_sample(row: Row, image: bytes) -> shards.Sample:
+    told = {key: _value(cell) for key, cell in row.items() if key != "image"}
+    with Image.open(io.BytesIO(image)) as opened:
+        width, height = opened.size
+    points = None
+    if f"{LANDMARKS[0]}_x" in row:
+        cells = [[row[f"{name}_x"], row[f"{name}_y"]] for name in LANDMARKS]
+        points = np.array(cells, np.float32)
+    about = shards.About(
+        id=row["image"],
+        width=width,
+        height=height,
+        digest=hashlib.blake2b(image, digest_size=16).digest(),
+        label=int(parse_label(row["expression"])) if "expression" in row else None,
+        identity=row["identity"],
+        landmarks=points,
+        detected=None if points is None else True,
+    )
+    return shards.Sample(row["image"], image, told, about)
 
 
 def _value(cell: str) -> Any:

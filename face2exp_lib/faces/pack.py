@@ -25,8 +25,8 @@ from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.faces.layouts import LAYOUTS, UNKNOWN, ZIP_TIME, Sample
 from face2exp_lib.faces.parts import Part, Row, parse_parts, read_spec_file
 from face2exp_lib.faces.render import render_face
-from face2exp_lib.faces.workers import run_all
 from face2exp_lib.storage import sync, write_bytes
+from face2exp_lib.workers import run_all
 
 # A chunk takes seconds, so that little is lost when the process is killed.
 CHUNK_IMAGES, CHUNK_PIXELS = 50, 50 * 96 * 96

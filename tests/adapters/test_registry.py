@@ -9,13 +9,14 @@ import pytest
 import yaml
 
 from face2exp_lib.adapters import ADAPTERS
-from face2exp_lib.batches import DecodedFaces, ordered_batches
 from face2exp_lib.config import RunConfig
 from face2exp_lib.facesets import FaceSet
 from face2exp_lib.images import CroppedImages, FileImages
 from face2exp_lib.labels import CODES
 from face2exp_lib.splits import read_run_data
+from face2exp_lib.streamed import unlabelled_faces
 from tests.adapters import trees
+from tests.small_shards import sharded
 
 CODES_1_TO_7 = [
     (f"{part}_0000{n}{i}.jpg", str(i))
@@ -122,10 +123,16 @@ def make_recordio(root: Path) -> str:
     return ""
 
 
+def make_shards(root: Path) -> str:
+    sharded(root, 24, 10, labelled=False)
+    return "numbered"
+
+
 UNLABELLED: dict[str, Callable[[Path], str]] = {
     "identity_folders": make_people,
     "celeba": make_celeba,
     "recordio": make_recordio,
+    "shards": make_shards,
 }
 
 
@@ -158,14 +165,14 @@ def test_any_labelled_set_trains_with_any_unlabelled_one(
     if name == "expw":  # one part: its test would take all of it
         with pytest.raises(Exception, match="has no image"):
             read_run_data(config, tmp_path)
-        faces = config.data.labelled.read(tmp_path)
-        assert set(faces.known_labels().tolist()) == set(range(7))
+        whole = config.data.labelled.read(tmp_path)
+        assert set(whole.known_labels().tolist()) == set(range(7))
         return
     data = read_run_data(config, tmp_path)
     assert (len(data.labelled), len(data.validation)) == (7, 7)
     for faces in (data.labelled, data.unlabelled):
-        images, labels = next(ordered_batches(DecodedFaces(faces, 32, in_memory=False), 4, 0))
-        assert images.shape[1:] == (3, 32, 32)
+        images, labels, _ = unlabelled_faces(faces, config.data).__getitems__([0, 1, 2])
+        assert images.shape == (3, 3, 40, 40)
         assert (labels.min() >= 0) == (faces is data.labelled)
 
 

@@ -128,7 +128,12 @@ def visible(contents: dict[str, bytes]) -> dict[str, bytes]:
         (
             "shards",
             {
-                *(f"{name}-{n:06d}.tar" for name in ("seen", "unseen") for n in range(4)),
+                *(
+                    f"{name}-{n:06d}.{kind}"
+                    for name in ("seen", "unseen")
+                    for n in range(4)
+                    for kind in ("tar", "parquet")
+                ),
                 *("seen.json", "unseen.json"),
             },
         ),

@@ -12,8 +12,8 @@ from multiprocessing import active_children
 import pytest
 
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.faces.workers import QUEUED_PER_WORKER, run_all, usable_cpus
 from face2exp_lib.labels import parse_label
+from face2exp_lib.workers import QUEUED_PER_WORKER, run_all, usable_cpus
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -65,7 +65,7 @@ def test_jobs_under_way_are_abandoned_when_nobody_wants_them() -> None:
 def test_workers_end_with_the_process_that_started_them() -> None:
     program = """
 import time
-from face2exp_lib.faces.workers import run_all
+from face2exp_lib.workers import run_all
 from multiprocessing import active_children
 done = run_all(time.sleep, iter([0.0, 600.0, 600.0]), 2)
 next(done)
