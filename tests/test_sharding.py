@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import webdataset
 from filelock import FileLock
 from PIL import Image
 
@@ -390,7 +391,6 @@ def test_an_image_that_is_both_new_and_old(tmp_path: Path) -> None:
 
 
 def test_webdataset_reads_them(tmp_path: Path) -> None:
-    webdataset = pytest.importorskip("webdataset", reason="webdataset is not installed")
     shard_set(numbered(25), tmp_path, SMALL)
     urls = [str(path) for path in sorted(tmp_path.glob("*.tar"))]
     with warnings.catch_warnings():
