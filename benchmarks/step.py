@@ -36,8 +36,8 @@ from face2exp_lib.passes import PLAIN, Compute, compile_networks, gradients
 from face2exp_lib.provenance import environment
 from face2exp_lib.storage import write_json
 
-# net -> side of the images in px, labelled and unlabelled images in a batch
-SETTINGS = {"resnet50": (112, 8, 8), "small": (64, 32, 32)}
+# net -> side of the images in px, labelled and unlabelled images in a batch (the paper: 32)
+SETTINGS = {"resnet50": (112, 32, 32), "small": (64, 32, 32)}
 ETA, MOMENTUM = 1e-3, 0.9
 REFERENCE = "public_order"
 Step = Callable[[nn.Module, nn.Module, SGD, SGD, MetaBatch], object]
