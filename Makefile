@@ -17,7 +17,8 @@ NOT_TRAINING := $(patsubst %,face2exp_lib/%.py,audit aug_pictures boxes cli cli_
 	landmarking mismatch model_card mtcnn shard_checks shard_samples sharding sphinx_plotly \
 	two_samples weights_terms workers)
 TRAINING := $(CONFIG) constraints.txt $(FACES) \
-	$(filter-out $(NOT_TRAINING),$(wildcard face2exp_lib/*.py face2exp_lib/adapters/*.py))
+	$(filter-out $(NOT_TRAINING),$(wildcard face2exp_lib/*.py face2exp_lib/adapters/*.py \
+	face2exp_lib/rivals/*.py))
 METHODS := meta supervised
 # As many image passes as Meta-Face2Exp takes: 400 x 64 + 500 x 160 + 100 x 32 = 3,400 x 32.
 # Its rate: see benchmarks/protocols/rendered_cpu.yaml.
@@ -26,7 +27,8 @@ EVALUATED := $(METHODS:%=$(STAMPS)/%.evaluated)
 
 # What a chapter may read when it is executed, and what else the pages are built from.
 CHAPTER_SOURCES := constraints.txt $(FACES) \
-	$(wildcard face2exp_lib/*.py face2exp_lib/adapters/*.py face2exp_lib/faces/*.py \
+	$(wildcard face2exp_lib/*.py face2exp_lib/adapters/*.py face2exp_lib/rivals/*.py \
+	face2exp_lib/faces/*.py \
 	face2exp_lib/faces/*.npz) \
 	$(wildcard configs/*.yaml results/*/*)
 NOTEBOOKS := $(wildcard book/*.ipynb)

@@ -112,7 +112,7 @@ def measure(root: Path) -> None:
     third = len(faces) // 3
     for number, part in enumerate(np.array_split(np.arange(len(faces)), 3)):
         decoded = DecodedFaces(faces.subset(part), SIDE, in_memory=False)
-        count = sum(len(images) for images, _, _ in ordered_batches(decoded, 256, 0))
+        count = sum(len(batch.images) for batch in ordered_batches(decoded, 256, 0))
         assert count == len(part) >= third
         done(f"third {number + 1}")
 

@@ -1,6 +1,6 @@
 """From a set of faces to the mini-batches of every step."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple, Protocol
 
@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
-from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.errors import DecoderKilled, Face2ExpError
 from face2exp_lib.facesets import FaceSet
 from face2exp_lib.images import Images, decode_sized
 from face2exp_lib.landmarks import CANONICAL_POINTS
-from face2exp_lib.sampling import StepBatches
+from face2exp_lib.sampling import BalancedBatches, StepBatches
 
 
 class Batch(NamedTuple):
@@ -25,11 +25,13 @@ class Batch(NamedTuple):
         labels: (N,) int64, `Expression` codes; -1 where there are none.
         landmarks: (N, 5, 2) float32 x, y in px of these images; a set without landmarks has
             `CANONICAL_POINTS`.
+        indices: (N,) int64, their positions in the set.
     """
 
     images: Tensor
     labels: Tensor
     landmarks: Tensor
+    indices: Tensor
 
 
 class DecodedFaces(Dataset[Batch]):
@@ -56,7 +58,11 @@ class DecodedFaces(Dataset[Batch]):
             images, landmarks = self._decode(indices)
         else:
             images, landmarks = (values[indices] for values in self.decoded)
-        return Batch(images, self.labels[indices], landmarks)
+        return Batch(images, self.labels[indices], landmarks, torch.tensor(indices))
+
+    def ids_at(self, indices: Sequence[int]) -> list[str]:
+        """What the faces at some positions are called."""
+        return [self.faces.ids[index] for index in indices]
 
     def step_sampler(
         self, batch_size: int, *, start: int, stop: int, seed: int, stream: str
@@ -78,9 +84,33 @@ class StepFaces(Protocol):
 
     def __getitems__(self, indices: list[int]) -> Batch: ...
 
+    def ids_at(self, indices: Sequence[int]) -> list[str]: ...
+
     def step_sampler(
         self, batch_size: int, *, start: int, stop: int, seed: int, stream: str
     ) -> Sampler[list[int]]: ...
+
+
+class ChosenFaces:
+    """Some faces of a set, by their positions in it; one may come several times."""
+
+    def __init__(self, faces: DecodedFaces, rows: Sequence[int]) -> None:
+        self.faces, self.rows = faces, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        return self.faces.__getitems__([self.rows[index] for index in indices])
+
+    def ids_at(self, indices: Sequence[int]) -> list[str]:
+        """Of positions in the whole set, as `Batch.indices` are."""
+        return self.faces.ids_at(indices)
+
+    def step_sampler(
+        self, batch_size: int, *, start: int, stop: int, seed: int, stream: str
+    ) -> StepBatches:
+        return StepBatches(len(self), batch_size, start=start, stop=stop, seed=seed, stream=stream)
 
 
 def decode_faces(
@@ -118,10 +148,18 @@ def step_batches(
     seed: int,
     stream: str,
     workers: int,
+    balanced: bool = False,
 ) -> Iterator[Batch]:
-    """Batches `start` to `stop - 1` of the endless stream that (seed, stream) names."""
-    sampler = faces.step_sampler(batch_size, start=start, stop=stop, seed=seed, stream=stream)
-    return _batches(faces, sampler, workers)
+    """Batches `start` to `stop - 1` of the endless stream that (seed, stream) names.
+
+    With `balanced`, for faces with labels, every class comes alike: `sampling.BalancedBatches`.
+    """
+    where: dict[str, Any] = {"start": start, "stop": stop, "seed": seed, "stream": stream}
+    if balanced:
+        assert isinstance(faces, DecodedFaces)
+        labels = faces.labels.numpy()
+        return _batches(faces, BalancedBatches(labels, batch_size, **where), workers)
+    return _batches(faces, faces.step_sampler(batch_size, **where), workers)
 
 
 def ordered_batches(faces: DecodedFaces, batch_size: int, workers: int) -> Iterator[Batch]:
@@ -155,12 +193,24 @@ def _batches(faces: StepFaces, batches: Iterable[list[int]], workers: int) -> It
         # A loader otherwise takes a number from the global generator, and a resumed run would not.
         generator=torch.Generator().manual_seed(0),
     )
-    for batch in loader:
+    for batch in _unbroken(loader):
         if isinstance(batch, Face2ExpError):
             # A new one: a frame that holds the error it raises keeps workers alive until the
             # garbage collector comes by.
             raise Face2ExpError(str(batch)) from batch
         yield batch
+
+
+def _unbroken(loader: "DataLoader[Any]") -> Iterator[Any]:
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DecoderKilled(
+            "a process that decodes images was killed, most often for want of memory: lower "
+            "data.num_workers or data.stream_window and --resume"
+        ) from error
 
 
 def _as_it_is(batch: Any) -> Any:

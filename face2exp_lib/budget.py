@@ -43,6 +43,9 @@ class Passes:
     def __add__(self, other: "Passes") -> "Passes":
         return Passes(self.forward + other.forward, self.backward + other.backward)
 
+    def __mul__(self, steps: int) -> "Passes":
+        return Passes(self.forward * steps, self.backward * steps)
+
     @property
     def cost(self) -> float:
         """Compute, in forward passes of one image."""

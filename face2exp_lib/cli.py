@@ -15,11 +15,12 @@ from face2exp_lib import __version__
 from face2exp_lib.cli_data import add_data_commands
 from face2exp_lib.cli_model import add_model_commands
 from face2exp_lib.cli_options import add_changes, add_command, add_data_root
-from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.errors import Face2ExpError, RunStopped
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 done, 1 the user can mend it, 130 interrupted."""
+    """Run one command; returns the exit status: 0 done, 1 the user can mend it, 130 interrupted,
+    143 ended by SIGTERM."""
     options = _parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text at all
@@ -32,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Face2ExpError, OSError) as error:  # an OSError's text names the file
         print(f"face2exp: error: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 1
+    except RunStopped as stopped:
+        print(f"face2exp: {stopped}{options.afterwards}", file=sys.stderr)
+        return 143
     except KeyboardInterrupt:
         print(f"face2exp: interrupted{options.afterwards}", file=sys.stderr)
         return 130

@@ -1,9 +1,10 @@
 """Methods against each other: seeds summed up, paired tests, and what these can and cannot show.
 
 Two chances are tested apart. Seeds: would the method win again if it were trained again? The
-paired tests over seeds answer it; the same seed draws the same labels and batches for every method,
-so differences within a seed vary less than the methods themselves. Images: do two networks at
-hand differ on more images than chance explains? McNemar's test answers it, for one seed.
+paired tests over seeds answer it; the same seed draws the same labels and begins at the same
+weights for every method, so differences within a seed vary less than the methods themselves.
+Images: do two networks at hand differ on more images than chance explains? McNemar's test answers
+it, for one seed.
 """
 
 from collections.abc import Mapping, Sequence

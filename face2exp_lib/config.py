@@ -11,11 +11,19 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
+from face2exp_lib.budget import Method
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.meta_step import MetaOptions
 from face2exp_lib.networks import Backbone
 from face2exp_lib.passes import Compute
 from face2exp_lib.patches import AugOptions
+from face2exp_lib.rivals.class_balanced import ClassBalancedOptions
+from face2exp_lib.rivals.fixmatch import FixMatchOptions
+from face2exp_lib.rivals.meta_pseudo_labels import MetaPseudoLabelsOptions
+from face2exp_lib.rivals.noisy_student import NoisyStudentOptions
+from face2exp_lib.rivals.pseudo_label import PseudoLabelOptions
+from face2exp_lib.rivals.scn import ScnOptions
+from face2exp_lib.rivals.uda import UdaOptions
 from face2exp_lib.shipped import shipped
 from face2exp_lib.sources import STRICT, Source
 
@@ -117,14 +125,18 @@ class Training:
         momentum_b, momentum_a: of SGD; the paper names no optimiser. With 0 for A, theta_A'
             is line 7's.
         weight_decay: of both.
+        batches_fer: `shuffled`, each labelled image once a pass, or `class_balanced`, every class
+            alike in every batch however many images it has (for labels that are not balanced).
         view_fer: views of the labelled images; the paper has `conventional`.
         warm_start_steps: supervised updates of A and B, each from its own initial weights, before
             step 0. The paper shows an initial A trained on the long-tailed labels, of no length.
+            Rivals that learn from unlabelled faces begin with it, too, see `plans`.
         warm_start_labels: `balanced` (D_FER) or `long_tailed` (D'_FER: costs all its labels).
-        finetune_steps: updates of A on D_FER after step T.
+        finetune_steps: updates of A on D_FER after step T; for Meta Pseudo Labels, of its student.
         eta_finetune: fixed learning rate of the fine-tune.
         eval_every_steps: validation, and a new best checkpoint if it is one.
         checkpoint_every_steps: state to resume from.
+        keep_checkpoints: how many of these are kept, the latest; the best is kept in any case.
     """
 
     num_steps: int = Field(gt=0)
@@ -135,6 +147,7 @@ class Training:
     momentum_b: float = Field(default=0.0, ge=0, lt=1)
     momentum_a: float = Field(default=0.0, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0, le=FLOAT32)
+    batches_fer: Literal["shuffled", "class_balanced"] = "shuffled"
     view_fer: Literal["conventional", "extensive"] = "conventional"
     warm_start_steps: int = Field(default=0, ge=0)
     warm_start_labels: Literal["balanced", "long_tailed"] = "balanced"
@@ -142,6 +155,7 @@ class Training:
     eta_finetune: float = Field(default=1e-5, ge=0, le=FLOAT32)
     eval_every_steps: int = Field(default=1000, gt=0)
     checkpoint_every_steps: int = Field(default=1000, gt=0)
+    keep_checkpoints: int = Field(default=1, gt=0)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -150,10 +164,14 @@ class RunConfig:
 
     Attributes:
         name: of the experiment; the default run directory is runs/<name>-<method>-seed<seed>.
-        method: `meta` (Meta-Face2Exp) or `supervised` (the baseline on the same labels).
+        method: `meta` (Meta-Face2Exp), `supervised` (the baseline on the same labels) or a rival;
+            `plans` has them on a page.
         seed: of weights, draws, batches and views.
         device: `auto` takes CUDA, then Apple's MPS, then the CPU.
         meta: loss weights and readings of the paper.
+        class_balanced, scn, pseudo_label, uda, fixmatch, noisy_student, meta_pseudo_labels: the
+            rivals' own options, each with its paper's defaults; those of methods that are not run
+            have no effect.
         aug: readings of Aug(x_FR).
         compute: precision, micro-batches and compilation of the passes.
     """
@@ -163,9 +181,16 @@ class RunConfig:
     training: Training
     network: Network = Field(default_factory=Network)
     meta: MetaOptions = Field(default_factory=MetaOptions)
+    class_balanced: ClassBalancedOptions = Field(default_factory=ClassBalancedOptions)
+    scn: ScnOptions = Field(default_factory=ScnOptions)
+    pseudo_label: PseudoLabelOptions = Field(default_factory=PseudoLabelOptions)
+    uda: UdaOptions = Field(default_factory=UdaOptions)
+    fixmatch: FixMatchOptions = Field(default_factory=FixMatchOptions)
+    noisy_student: NoisyStudentOptions = Field(default_factory=NoisyStudentOptions)
+    meta_pseudo_labels: MetaPseudoLabelsOptions = Field(default_factory=MetaPseudoLabelsOptions)
     aug: AugOptions = Field(default_factory=AugOptions)
     compute: Compute = Field(default_factory=Compute)
-    method: Literal["meta", "supervised"] = "meta"
+    method: Method = "meta"
     seed: int = Field(default=0, ge=0, lt=2**32)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 

@@ -1,5 +1,13 @@
-"""The one exception that the command line turns into one clear line."""
+"""The exceptions that the command line turns into one clear line."""
 
 
 class Face2ExpError(Exception):
     """A mistake of the user's that the message names together with the way out."""
+
+
+class DecoderKilled(Face2ExpError):
+    """A process that decodes images has died."""
+
+
+class RunStopped(Exception):
+    """Training ended because the system asked it to; `--resume` goes on."""

@@ -20,11 +20,11 @@ from face2exp_lib.facesets import FaceSet
 from face2exp_lib.features import penultimate_features
 from face2exp_lib.labels import class_names
 from face2exp_lib.networks import build_network
+from face2exp_lib.plans import deployed_network, initial_seed
 from face2exp_lib.splits import read_run_data
 from face2exp_lib.two_samples import TwoSamples, classifier_test, mean_discrepancy, two_samples
 
 MOST_FACES = 1000  # of each set
-INITIAL_SEED = 1_000_003  # what `training` adds to a meta run's seed for A's weights
 
 
 @dataclass(frozen=True)
@@ -105,12 +105,11 @@ def measure_mismatch(
 
 def _initial(config: RunConfig) -> nn.Module:
     """The run's network as training builds it."""
-    apart = INITIAL_SEED if config.method == "meta" else 0
     network = build_network(
         config.network.backbone,
         config.data.num_classes,
         pretrained=config.network.pretrained,
-        seed=config.seed + apart,
+        seed=initial_seed(config, deployed_network(config)),
     )
     return network.to(choose_device(config.device))
 

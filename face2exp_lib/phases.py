@@ -1,26 +1,32 @@
-"""The phases of a run: warm start, Algorithm 1, fine-tune; or the supervised baseline alone.
+"""One phase of a run: its batches, views, rates, and a method's step over them.
 
 A phase is a generator that takes one training step each time it is asked; the loop around the
-phases is in `training.py`. Batches and views are functions of (seed, phase, step), so a phase can
-begin at any of its steps and goes on as if it had never stopped.
+phases is in `training.py`, and which phases and steps make up a method is in `plans.py`. Batches
+and views are functions of (seed, phase, step), so a phase can begin at any of its steps and goes on
+as if it had never stopped.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
 from face2exp_lib.augmentation import draw_conventional, draw_extensive
-from face2exp_lib.batches import Batch, DecodedFaces, StepFaces, step_batches
+from face2exp_lib.batches import Batch, ChosenFaces, DecodedFaces, StepFaces, step_batches
+from face2exp_lib.budget import Passes
 from face2exp_lib.config import RunConfig
 from face2exp_lib.feedback import FeedbackHistory
-from face2exp_lib.meta_step import MetaBatch, meta_step, supervised_step
+from face2exp_lib.meta_step import MetaBatch
 from face2exp_lib.patches import draw_aug
 from face2exp_lib.seeding import torch_generator
 from face2exp_lib.views import apply_view
 
+NO_PASSES = Passes(0, 0)
 DRAW = {"conventional": draw_conventional, "extensive": draw_extensive}
 
 
@@ -39,6 +45,23 @@ class Rate:
         )
 
 
+@dataclass(frozen=True)
+class StepInput:
+    """What a method's step is given beside its phase.
+
+    Attributes:
+        batch: both mini-batches; of a phase without unlabelled faces, x_fr and x_fr_aug have no
+            rows.
+        step: in the phase, from 0.
+        indices_fer, indices_fr: (N,) and (M,) int64, positions of the faces in their sets.
+    """
+
+    batch: MetaBatch
+    step: int
+    indices_fer: Tensor
+    indices_fr: Tensor
+
+
 @dataclass
 class Phase:
     """One phase.
@@ -49,8 +72,14 @@ class Phase:
         config: of the run.
         networks: those it trains: `base`, `adaptation` or both.
         rates: of each of them.
+        take_step: the method's step, over this phase and its input: updates the networks in place;
+            returns 0-d losses and what else telemetry reads.
+        passes: what a step costs.
         labelled: the FER faces it learns from.
         unlabelled: the FR faces; None for a supervised phase.
+        opening: done once before the first step, not when a phase is resumed.
+        opening_passes: what that costs.
+        extra: tensors that steps or the opening write, part of a checkpoint.
         optimisers: one a network, without history at the phase's start.
         history: of the feedback f, empty at the phase's start.
     """
@@ -60,78 +89,87 @@ class Phase:
     config: RunConfig
     networks: dict[str, nn.Module]
     rates: dict[str, Rate]
+    take_step: "Callable[[Phase, StepInput], dict[str, Tensor]]"
+    passes: Passes
     labelled: DecodedFaces
     unlabelled: StepFaces | None = None
+    opening: "Callable[[Phase], None] | None" = None
+    opening_passes: Passes = NO_PASSES
 
     def __post_init__(self) -> None:
         self.optimisers = {
             name: SGD(
-                network.parameters(),
-                lr=self.rates[name].eta,
-                momentum=self.rates[name].momentum,
+                self.networks[name].parameters(),
+                lr=rate.eta,
+                momentum=rate.momentum,
                 weight_decay=self.config.training.weight_decay,
             )
-            for name, network in self.networks.items()
+            for name, rate in self.rates.items()
         }
         self.history = FeedbackHistory()
+        self.extra: dict[str, Tensor] = {}
         self.device = next(next(iter(self.networks.values())).parameters()).device
 
     @property
-    def image_passes(self) -> int:
-        """Images that go forward through a network in one step; but where the feedback takes two
-        forward passes (`finite_difference`) or a wider one (`jvp`), each of them backward, too."""
-        n, m = self.config.training.batch_size_fer, self.config.training.batch_size_fr
-        if self.unlabelled is None:
-            return n * len(self.networks)
-        moving = self.config.meta.consistency_target == "moving"
-        looks = {"none": 0, "exact": 1, "jvp": 1, "finite_difference": 2}  # of A at x_FER
-        # B on x_FR, A on x_FR, A on x_FER, B on x_FER, B on Aug(x_FR), and B on x_FR if it moves
-        return (1 + looks[self.config.meta.feedback]) * n + (4 if moving else 3) * m
+    def all_passes(self) -> Passes:
+        """Of the whole phase."""
+        return self.passes * self.num_steps + self.opening_passes
 
-    def steps(self, start: int) -> Iterator[dict[str, Tensor]]:
-        """Train from step `start` to the end; yields each step's losses."""
-        for network in self.networks.values():
-            network.train()
+    def progress(self, step: int) -> float:
+        """Share of the phase done before a step, 0 .. 1."""
+        return step / self.num_steps
+
+    def generator(self, purpose: str, step: int) -> torch.Generator:
+        """Of one purpose in one step, on the CPU."""
+        return torch_generator(self.config.seed, f"{self.name}/{purpose}", step)
+
+    def steps(self, start: int) -> Iterator[tuple[StepInput, dict[str, Tensor]]]:
+        """Train from step `start` to the end; yields each step's input and outcome."""
+        if start == self.num_steps:
+            return
+        for name in self.rates:
+            self.networks[name].train()
+        if start == 0 and self.opening:
+            self.opening(self)
         training = self.config.training
         fer = self._batches(self.labelled, "fer", training.batch_size_fer, start)
-        if self.unlabelled is None:
-            for step in range(start, self.num_steps):
-                self._set_rates(step)
-                yield self._supervised(step, next(fer))
-        else:
-            fr = self._batches(self.unlabelled, "fr", training.batch_size_fr, start)
-            for step in range(start, self.num_steps):
-                self._set_rates(step)
-                yield self._meta(step, next(fer), next(fr))
+        fr: Iterator[Batch | None] = repeat(None)
+        if self.unlabelled is not None:
+            faces = self.unlabelled
+            if "rows" in self.extra:  # those that the opening chose
+                assert isinstance(faces, DecodedFaces)
+                faces = ChosenFaces(faces, self.extra["rows"].tolist())
+            fr = self._batches(faces, "fr", training.batch_size_fr, start)
+        for step in range(start, self.num_steps):
+            self._set_rates(step)
+            given = self._input(step, next(fer), next(fr))
+            yield given, self.take_step(self, given)
 
-    def _supervised(self, step: int, fer: Batch) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Any]:
+        """What it has beside its networks' weights; the random streams need no state."""
+        return {
+            "optimisers": {name: opt.state_dict() for name, opt in self.optimisers.items()},
+            "feedback_history": self.history.state_dict(),
+            "extra": self.extra,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave."""
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
+        self.history.load_state_dict(state["feedback_history"])
+        self.extra = dict(state["extra"])
+
+    def _input(self, step: int, fer: Batch, fr: Batch | None) -> StepInput:
         x_fer = self._view(fer, self.config.training.view_fer, "fer", step)
-        y_fer = fer.labels.to(self.device)
-        losses: dict[str, Tensor] = {}
-        for name, network in self.networks.items():
-            loss_s = supervised_step(
-                network, self.optimisers[name], x_fer, y_fer, self.config.compute
-            )["loss_s"]
-            losses["loss_s" if not losses else f"loss_s_{name}"] = loss_s
-        return losses
-
-    def _meta(self, step: int, fer: Batch, fr: Batch) -> dict[str, Tensor]:
+        no_faces = x_fer[:0]
         batch = MetaBatch(
-            x_fer=self._view(fer, self.config.training.view_fer, "fer", step),
+            x_fer=x_fer,
             y_fer=fer.labels.to(self.device),
-            x_fr=self._view(fr, "conventional", "fr", step),
-            x_fr_aug=self._view(fr, "aug", "fr_aug", step),
+            x_fr=no_faces if fr is None else self._view(fr, "conventional", "fr", step),
+            x_fr_aug=no_faces if fr is None else self._view(fr, "aug", "fr_aug", step),
         )
-        return meta_step(
-            self.networks["base"],
-            self.networks["adaptation"],
-            self.optimisers["base"],
-            self.optimisers["adaptation"],
-            batch,
-            self.config.meta.at(step),
-            self.history,
-            self.config.compute,
-        )
+        return StepInput(batch, step, fer.indices, fer.indices[:0] if fr is None else fr.indices)
 
     def _set_rates(self, step: int) -> None:
         for name, optimiser in self.optimisers.items():
@@ -147,12 +185,13 @@ class Phase:
             seed=self.config.seed,
             stream=f"{self.name}/{kind}",
             workers=self.config.data.num_workers,
+            balanced=kind == "fer" and self.config.training.batches_fer == "class_balanced",
         )
 
     def _view(self, faces: Batch, kind: str, purpose: str, step: int) -> Tensor:
         """Views of one of the kinds `conventional`, `extensive` and `aug`, the whole Aug(.)."""
         data = self.config.data
-        generator = torch_generator(self.config.seed, f"{self.name}/{purpose}", step)
+        generator = self.generator(purpose, step)
         crop_fraction = data.view_size / data.stored_size
         if kind == "aug":
             drawn = draw_aug(

@@ -106,7 +106,7 @@ def read_run_data(config: RunConfig, data_root: Path | None) -> RunData:
         raise Face2ExpError(f"{unlabelled.name}: no image is left of it: add some")
     warm = config.training
     all_used = (
-        config.method == "meta"
+        config.method not in ("supervised", "class_balanced", "scn")
         and warm.warm_start_steps > 0
         and warm.warm_start_labels == "long_tailed"
     )

@@ -3,6 +3,7 @@
 import io
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -17,11 +18,11 @@ from face2exp_lib.images import FORMATS
 from face2exp_lib.shard_sets import ShardReader, ShardSet, points_of
 from face2exp_lib.streaming import ShardedFaces, StreamBatches, StreamOrder
 
-COLUMNS = ("offset", "length", "label", "landmarks")
+COLUMNS = ("offset", "length", "landmarks")
 
 
 class StreamedFaces(Dataset[Batch]):
-    """What `batches.DecodedFaces` is for a list of faces, for shards.
+    """What `batches.DecodedFaces` is for a list of faces, for shards. Labels are left unread.
 
     Args:
         faces: what to stream.
@@ -40,9 +41,12 @@ class StreamedFaces(Dataset[Batch]):
         """One batch at once, as the data loader asks for it."""
         found = [self.images.find(index) for index in indices]
         points = [table.landmarks[row] for table, row in found]
-        labels = [int(table.labels[row]) for table, row in found]
         images, landmarks = decode_faces(self.images, indices, points, self.size)
-        return Batch(images, torch.tensor(labels), landmarks)
+        return Batch(images, torch.full((len(indices),), -1), landmarks, torch.tensor(indices))
+
+    def ids_at(self, indices: Sequence[int]) -> list[str]:
+        """What the images at some positions are called."""
+        return [self.images.ids[index] for index in indices]
 
     def step_sampler(
         self, batch_size: int, *, start: int, stop: int, seed: int, stream: str
@@ -53,18 +57,21 @@ class StreamedFaces(Dataset[Batch]):
 
 
 def unlabelled_faces(faces: FaceSet | ShardedFaces, data: Data) -> StepFaces:
-    """D_FR as steps take batches from it: a stream, or a list of images."""
+    """D_FR as steps take batches from it: a stream, or a list of images.
+
+    Labels that it may have do not come along: whatever a method reads of it, it reads of pixels.
+    """
     if isinstance(faces, ShardedFaces):
         return StreamedFaces(faces, data.stored_size, window=data.stream_window)
-    return DecodedFaces(faces, data.stored_size, in_memory=data.in_memory)
+    unlabelled = replace(faces, labels=None, distributions=None)
+    return DecodedFaces(unlabelled, data.stored_size, in_memory=data.in_memory)
 
 
 class Table(NamedTuple):
-    """What a batch needs of a shard's table: places, labels (-1 for none), points (NaN)."""
+    """What a batch needs of a shard's table: places, and points (NaN for none)."""
 
     offsets: np.ndarray
     lengths: np.ndarray
-    labels: np.ndarray
     landmarks: np.ndarray
 
 
@@ -92,11 +99,8 @@ class StreamImages:
                 self._tables.popitem(last=False)
             table = self.shards.table(number, COLUMNS)
             offset, length = (table[name].to_numpy() for name in ("offset", "length"))
-            label = table["label"].fill_null(-1).to_numpy()
             # Copies: what pyarrow read lies in one piece with all columns.
-            self._tables[number] = Table(
-                np.array(offset), np.array(length), np.array(label), points_of(table)
-            )
+            self._tables[number] = Table(np.array(offset), np.array(length), points_of(table))
         self._tables.move_to_end(number)
         return self._tables[number], index - int(self.shards.starts[number])
 

@@ -1,27 +1,33 @@
 """Train a run: phases, validation, checkpoints, resume."""
 
-from contextlib import closing
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from face2exp_lib.batches import DecodedFaces
-from face2exp_lib.checkpoint import load_checkpoint, save_checkpoint
-from face2exp_lib.config import RunConfig, dump_config, load_config
-from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.checkpoint import save_checkpoint
+from face2exp_lib.config import RunConfig, dump_config
+from face2exp_lib.errors import DecoderKilled, Face2ExpError, RunStopped
 from face2exp_lib.evaluation import choose_device, evaluate_network
 from face2exp_lib.metrics_log import MetricsLog
-from face2exp_lib.networks import build_network
 from face2exp_lib.passes import compile_networks, eager
-from face2exp_lib.phases import Phase, Rate
+from face2exp_lib.phases import NO_PASSES, Phase, StepInput
+from face2exp_lib.plans import Plan, plan_run
 from face2exp_lib.provenance import environment
+from face2exp_lib.run_folder import claimed, must_be_same_data
+from face2exp_lib.run_state import Place, checkpoints, restore_state, save_state
 from face2exp_lib.splits import RunData, read_run_data
-from face2exp_lib.storage import read_json, write_json, write_text
-from face2exp_lib.streamed import unlabelled_faces
+from face2exp_lib.storage import write_json, write_text
+
+NAMED_IDS = 5  # images that a message names
 
 
 def train(
@@ -30,202 +36,99 @@ def train(
     """Train one run into `run_dir`; with `resume`, go on from its last checkpoint (or begin).
 
     On the same machine and versions a resumed run ends with the same weights and metrics, bit for
-    bit, as an uninterrupted one. A finished run is left as it is.
+    bit, as an uninterrupted one, wherever it was killed. On SIGTERM the step at hand is finished
+    and a checkpoint written. A finished run is left as it is.
 
     Raises:
         Face2ExpError: if the folder holds a run and `resume` is not given, or another config's run,
             or another process is writing it; if data are missing or have changed since the run
-            began; if a loss is not finite.
+            began; if a loss or weight is not finite; if the disk is full.
+        RunStopped: after SIGTERM.
     """
-    held = {path.name for path in run_dir.iterdir()} - {".lock"} if run_dir.is_dir() else set()
-    if held and "config.yaml" not in held:
-        raise Face2ExpError(f"{run_dir}: not empty and no run directory: choose another --run-dir")
-    lock = FileLock(run_dir / ".lock")
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise Face2ExpError(
-            f"{run_dir}: another process is training this run: wait for it"
-        ) from error
-    except OSError as error:
-        raise Face2ExpError(
-            f"{run_dir}: cannot write here ({error.strerror}): choose another --run-dir"
-        ) from error
-    try:
-        _claim(config, run_dir, resume)
+    with claimed(config, run_dir, resume=resume):
         if not (run_dir / "finished.json").exists():
             _train(config, run_dir, data_root)
-    finally:
-        lock.release()
 
 
 def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
-    device = choose_device(config.device)
     data = read_run_data(config, data_root)
-    last, best = run_dir / "checkpoints" / "last.pt", run_dir / "checkpoints" / "best.pt"
-    if last.exists():
-        _must_be_same_data(data, run_dir)
-    networks = {
-        name: build_network(
-            config.network.backbone,
-            config.data.num_classes,
-            pretrained=config.network.pretrained,
-            seed=config.seed + 1_000_003 * index,  # weights of their own (paper 3.1)
-        ).to(device)
-        for index, name in enumerate(("base", "adaptation")[: 2 if config.method == "meta" else 1])
-    }
-    compile_networks(networks.values(), config.compute)
-    deployed = "adaptation" if config.method == "meta" else "base"
-    phases = plan_phases(config, data, networks)
-    validation = _decoded(config, data, "validation")
-    step, first_phase, best_score = _restore(last, networks, phases)
+    if checkpoints(run_dir):
+        must_be_same_data(data, run_dir)
+    plan = plan_run(config, data, choose_device(config.device))
+    compile_networks(plan.networks.values(), config.compute)
+    size, in_memory = config.data.stored_size, config.data.in_memory
+    validation = DecodedFaces(data.validation, size, in_memory=in_memory)
+    place = restore_state(run_dir, plan)
     write_text(run_dir / "config.yaml", dump_config(config))
     write_json(run_dir / "environment.json", environment())
     write_json(run_dir / "data.json", data.record())
-    log = MetricsLog(run_dir / "metrics.jsonl", keep_before=step)
-
-    num_steps = sum(phase.num_steps for phase in phases)
-    every = config.training
-    bar = tqdm(total=num_steps, initial=step, desc=run_dir.name, unit="step")
-    with closing(log), bar:
-        for phase_index, phase in enumerate(phases):
-            if phase_index < first_phase:
-                continue
-            phase_start = sum(earlier.num_steps for earlier in phases[:phase_index])
-            for losses in phase.steps(step - phase_start):
-                record = {"step": step, "phase": phase.name, **_finite(losses, step)}
-                step += 1
-                bar.update()
-                if step % every.eval_every_steps == 0 or step == num_steps:
-                    scores = _validate(config, networks, validation)
-                    record["validation"] = scores
-                    score = scores[deployed]["mean_class_accuracy"]
-                    bar.set_postfix(val_mean=f"{score:.1f}")
-                    if score > best_score:
-                        best_score = score
-                        weights = networks[deployed].state_dict()
-                        save_checkpoint(best, {"step": step, "network": weights})
-                log.append(record)
-                if step % every.checkpoint_every_steps == 0 or step == num_steps:
-                    log.flush()
-                    save_checkpoint(last, _state(step, phase_index, best_score, networks, phase))
-    finished = {
-        "num_steps": num_steps,
-        "image_passes": sum(phase.num_steps * phase.image_passes for phase in phases),
-        "label_budget": data.label_budget,
-        "best_validation_mean_class_accuracy": best_score,
-    }
-    write_json(run_dir / "finished.json", finished)
+    num_steps = sum(phase.num_steps for phase in plan.phases)
+    log = MetricsLog(run_dir / "metrics.jsonl", keep_before=place.step)
+    bar = tqdm(total=num_steps, initial=place.step, desc=run_dir.name, unit="step")
+    with closing(log), bar, _stop_requests() as stop:
+        for index, phase, given, losses in _steps(plan, place):
+            record = {
+                "step": place.step,
+                "phase": phase.name,
+                **_finite(losses, phase, given, place),
+            }
+            place = place._replace(step=place.step + 1, phase=index)
+            bar.update()
+            done = place.step == num_steps
+            if place.step % config.training.eval_every_steps == 0 or done:
+                record["validation"] = scores = _validate(config, plan, validation)
+                score = scores[plan.deployed]["mean_class_accuracy"]
+                bar.set_postfix(val_mean=f"{score:.1f}")
+                if score > place.best_score:
+                    place = place._replace(best_score=score)
+                    weights = plan.networks[plan.deployed].state_dict()
+                    best = {"step": place.step, "network": weights}
+                    save_checkpoint(run_dir / "checkpoints" / "best.pt", best)
+            log.append(record)
+            if place.step % config.training.checkpoint_every_steps == 0 or done or stop.is_set():
+                log.flush()
+                save_state(run_dir, place, plan, keep=config.training.keep_checkpoints)
+            if stop.is_set() and not done:
+                raise RunStopped(f"{run_dir}: stopped after step {place.step} of {num_steps}")
+    write_json(run_dir / "finished.json", _summary(plan, data, place))
 
 
-def plan_phases(config: RunConfig, data: RunData, networks: dict[str, nn.Module]) -> list[Phase]:
-    """Warm start, Algorithm 1 and fine-tune; for the baseline, one supervised phase."""
-    training = config.training
-    labelled = _decoded(config, data, "labelled")
-    rate_b = Rate(training.eta_b, training.momentum_b)
-    if config.method == "supervised":
-        return [
-            Phase("supervised", training.num_steps, config, networks, {"base": rate_b}, labelled)
-        ]
-    phases = []
-    if training.warm_start_steps:
-        long_tailed = training.warm_start_labels == "long_tailed"
-        warm_labels = _decoded(config, data, "long_tailed") if long_tailed else labelled
-        rates = {"base": rate_b, "adaptation": rate_b}
-        phases.append(
-            Phase("warm_start", training.warm_start_steps, config, networks, rates, warm_labels)
-        )
-    rates = {"base": rate_b, "adaptation": Rate(training.eta_a, training.momentum_a)}
-    unlabelled = unlabelled_faces(data.unlabelled, config.data)
-    phases.append(Phase("meta", training.num_steps, config, networks, rates, labelled, unlabelled))
-    if training.finetune_steps:
-        adaptation = {"adaptation": networks["adaptation"]}
-        fixed = {"adaptation": Rate(training.eta_finetune, decays=False)}
-        phases.append(
-            Phase("finetune", training.finetune_steps, config, adaptation, fixed, labelled)
-        )
-    return phases
+def _steps(plan: Plan, place: Place) -> Iterator[tuple[int, Phase, StepInput, dict[str, Tensor]]]:
+    """All steps from `place` on, with the index of their phase."""
+    for index, phase in enumerate(plan.phases):
+        if index >= place.phase:
+            done_before = sum(earlier.num_steps for earlier in plan.phases[:index])
+            for given, losses in phase.steps(max(place.step - done_before, 0)):
+                yield index, phase, given, losses
 
 
-def _claim(config: RunConfig, run_dir: Path, resume: bool) -> None:
-    """Make sure that training into the folder overwrites nothing."""
-    path = run_dir / "config.yaml"
-    if not path.exists():
-        return
-    begun = (run_dir / "checkpoints").exists() or (run_dir / "finished.json").exists()
-    if begun and not resume:
-        raise Face2ExpError(
-            f"{run_dir}: holds a run already: go on with --resume, or choose another --run-dir"
-        )
-    # A run that stopped before its first checkpoint may begin anew with another config. But a
-    # config.yaml that no run has put there is somebody's own file.
-    if begun or not (run_dir / "environment.json").exists():
-        try:
-            same = load_config(path) == config
-        except Face2ExpError:
-            same = False
-        if not same:
-            raise Face2ExpError(
-                f"{run_dir}: holds a run of another config: see {path}, or choose another --run-dir"
-            )
+@contextmanager
+def _stop_requests() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets. Handlers belong to a process's main thread; in another, and
+    where SIGTERM is already handled, nothing changes."""
+    stop = threading.Event()
 
+    def request(number: int, frame: FrameType | None) -> None:
+        stop.set()
 
-def _must_be_same_data(data: RunData, run_dir: Path) -> None:
-    """Make sure that a run goes on with the images and labels that it began with.
-
-    Raises:
-        Face2ExpError: naming the set that has changed.
-    """
-    if not (run_dir / "data.json").exists():  # a run of a version that wrote none
-        return
-    begun_with = read_json(run_dir / "data.json", "sets")["sets"]
-    for name, now in data.record()["sets"].items():
-        if begun_with.get(name) != now:
-            raise Face2ExpError(
-                f"{run_dir}: its {name} set has changed since the run began (now "
-                f"{now['num_images']} images, see data.json there): restore it, or choose another "
-                "--run-dir"
-            )
-
-
-def _restore(
-    last: Path, networks: dict[str, nn.Module], phases: list[Phase]
-) -> tuple[int, int, float]:
-    """Take up the state of a checkpoint, if there is one.
-
-    Returns:
-        Steps done, index of the phase of the last of them, best validation score.
-
-    Raises:
-        Face2ExpError: if the checkpoint is broken or another run's.
-    """
-    if not last.exists():
-        return 0, 0, -1.0
-    state = load_checkpoint(last, {"step", "phase", "best_score", "networks", "optimisers"})
-    try:
-        for name, network in networks.items():
-            network.load_state_dict(state["networks"][name])
-        for name, optimiser in phases[state["phase"]].optimisers.items():
-            optimiser.load_state_dict(state["optimisers"][name])
-        if "feedback_history" in state:  # a version before it had none, and needed none
-            phases[state["phase"]].history.load_state_dict(state["feedback_history"])
-    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise Face2ExpError(
-            f"{last}: its state does not fit this run's config: it belongs to another run"
-        ) from error
-    return state["step"], state["phase"], state["best_score"]
-
-
-def _decoded(config: RunConfig, data: RunData, part: str) -> DecodedFaces:
-    return DecodedFaces(
-        getattr(data, part), config.data.stored_size, in_memory=config.data.in_memory
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     )
+    if ours:
+        signal.signal(signal.SIGTERM, request)
+    try:
+        yield stop
+    except DecoderKilled as error:  # a signal to the whole process group ends these, too
+        if stop.is_set():
+            raise RunStopped("stopped; the last checkpoint is kept") from error
+        raise
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _validate(
-    config: RunConfig, networks: dict[str, nn.Module], faces: DecodedFaces
-) -> dict[str, dict[str, Any]]:
+def _validate(config: RunConfig, plan: Plan, faces: DecodedFaces) -> dict[str, dict[str, Any]]:
     with eager(config.compute):  # the graphs of training do not serve, and new ones do not pay
         return {
             name: evaluate_network(
@@ -235,38 +138,48 @@ def _validate(
                 num_classes=config.data.num_classes,
                 workers=config.data.num_workers,
             )
-            for name, network in networks.items()
+            for name, network in plan.validated.items()
         }
 
 
-def _finite(losses: dict[str, Tensor], step: int) -> dict[str, Any]:
+def _finite(
+    losses: dict[str, Tensor], phase: Phase, given: StepInput, place: Place
+) -> dict[str, Any]:
     """Losses as floats, pseudo labels as counts.
 
     Raises:
-        Face2ExpError: naming loss and step, if one is NaN or infinite.
+        Face2ExpError: naming loss, step and images, if one is NaN or infinite.
     """
-    record: dict[str, Any] = {}
-    for name, value in losses.items():
-        if name == "y_hat_fr":
-            record["pseudo_labels"] = torch.bincount(value).tolist()
-        elif not torch.isfinite(value):
-            raise Face2ExpError(
-                f"{name} is {value.item()} at step {step}: lower eta_a or eta_b; the last "
-                "checkpoint is kept"
-            )
-        else:
-            record[name] = value.item()
+    numbers = {name: value for name, value in losses.items() if value.ndim == 0}
+    # One transfer from the device, not one a loss.
+    record: dict[str, Any] = dict(
+        zip(numbers, torch.stack([v.double() for v in numbers.values()]).tolist(), strict=True)
+    )
+    for name, value in record.items():
+        if not abs(value) < float("inf"):
+            fer = _named(phase.labelled.ids_at(given.indices_fer.tolist()))
+            message = f"{name} is {value} at step {place.step}, FER images {fer}"
+            if phase.unlabelled is not None:
+                fr = _named(phase.unlabelled.ids_at(given.indices_fr.tolist()))
+                message += f", FR images {fr}"
+            raise Face2ExpError(f"{message}: lower eta_a or eta_b; the last checkpoint is kept")
+    if "y_hat_fr" in losses:
+        counts = torch.bincount(losses["y_hat_fr"], minlength=phase.config.data.num_classes)
+        record["pseudo_labels"] = counts.tolist()
     return record
 
 
-def _state(
-    step: int, phase_index: int, best_score: float, networks: dict[str, nn.Module], phase: Phase
-) -> dict[str, Any]:
+def _named(ids: list[str]) -> str:
+    more = f" and {len(ids) - NAMED_IDS} more" if len(ids) > NAMED_IDS else ""
+    return ", ".join(ids[:NAMED_IDS]) + more
+
+
+def _summary(plan: Plan, data: RunData, place: Place) -> dict[str, Any]:
+    passes = sum((phase.all_passes for phase in plan.phases), NO_PASSES)
     return {
-        "step": step,
-        "phase": phase_index,
-        "best_score": best_score,
-        "networks": {name: network.state_dict() for name, network in networks.items()},
-        "optimisers": {name: opt.state_dict() for name, opt in phase.optimisers.items()},
-        "feedback_history": phase.history.state_dict(),
+        "num_steps": place.step,
+        "image_passes": passes.forward,
+        "image_backwards": passes.backward,
+        "label_budget": data.label_budget,
+        "best_validation_mean_class_accuracy": place.best_score,
     }

@@ -48,16 +48,19 @@ def test_the_same_batches_come_from_memory_from_files_and_from_workers(faces: Fa
 def test_ordered_batches_hold_every_face_once(faces: FaceSet) -> None:
     decoded = DecodedFaces(faces, 32, in_memory=False)
     batches = list(ordered_batches(decoded, 10, 0))
-    assert [len(labels) for _, labels, _ in batches] == [10, 10, 10, 10, 8]
-    assert torch.cat([labels for _, labels, _ in batches]).tolist() == faces.known_labels().tolist()
-    one_image, one_label, _ = decoded[47]
+    assert [len(batch.labels) for batch in batches] == [10, 10, 10, 10, 8]
+    assert torch.cat([batch.labels for batch in batches]).tolist() == faces.known_labels().tolist()
+    one_image, one_label, _, one_index = decoded[47]
     assert torch.equal(one_image, batches[-1].images[-1])
     assert one_label == batches[-1].labels[-1]
+    assert one_index == 47
+    assert torch.cat([batch.indices for batch in batches]).tolist() == list(range(48))
+    assert decoded.ids_at([47, 0]) == [faces.ids[47], faces.ids[0]]
 
 
 def test_unlabelled_faces_have_minus_one(squares_root: Path) -> None:
     people = DecodedFaces(read_identity_folders(squares_root, "people", ""), 32, in_memory=True)
-    ((_, labels, _),) = ordered_batches(people, 100, 0)
+    ((_, labels, _, _),) = ordered_batches(people, 100, 0)
     assert labels.tolist() == [-1] * 12
 
 
@@ -128,7 +131,7 @@ def test_workers_read_a_zip_that_was_open_before_them(
     faces.digests()
     decoded = DecodedFaces(faces, 40, in_memory=False)
     alone, together = (
-        torch.cat([images for images, _, _ in ordered_batches(decoded, 4, workers)])
+        torch.cat([batch.images for batch in ordered_batches(decoded, 4, workers)])
         for workers in (0, 2)
     )
     assert torch.equal(alone, together)

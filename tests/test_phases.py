@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import nn
 
+from face2exp_lib import method_steps
 from face2exp_lib.adapters.folders import read_class_folders, read_identity_folders
 from face2exp_lib.augmentation import View
 from face2exp_lib.batches import DecodedFaces, ordered_batches
+from face2exp_lib.budget import learning, step_passes
 from face2exp_lib.config import RunConfig
 from face2exp_lib.landmarks import CANONICAL_POINTS
 from face2exp_lib.networks import build_network
@@ -49,7 +51,20 @@ def make_phase(tiny: Tiny, squares_root: Path) -> Callable[..., Phase]:
             for index, name in enumerate(networks.split())
         }
         rates = {name: Rate(0.05) for name in built}
-        return Phase("phase", 4, tiny(*changes), built, rates, fer, fr if meta else None)
+        config = tiny(*changes)
+        passes = (
+            step_passes(
+                "meta",
+                6,
+                5,
+                feedback=config.meta.feedback,
+                moving_target=config.meta.consistency_target == "moving",
+            )
+            if meta
+            else learning(6 * len(built))
+        )
+        step = method_steps.meta if meta else method_steps.supervised
+        return Phase("phase", 4, config, built, rates, step, passes, fer, fr if meta else None)
 
     return make
 
@@ -91,7 +106,9 @@ def test_image_passes_are_what_goes_through_the_networks(
         network.register_forward_pre_hook(count(name))
     next(phase.steps(0))
     assert counted == expected
-    assert phase.image_passes == sum(expected.values())
+    # A forward-mode derivative is one pass that counts as two.
+    wider = 6 if "meta.feedback=jvp" in changes else 0
+    assert phase.all_passes.forward == 4 * (sum(expected.values()) + wider)
 
 
 def test_a_phase_takes_all_its_steps_and_sets_the_rate_of_each(

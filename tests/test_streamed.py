@@ -118,14 +118,18 @@ def test_a_consumer_that_is_killed(faces: ShardedFaces, tmp_path: Path) -> None:
 
 
 def test_a_stream_gives_what_a_list_gives(faces: ShardedFaces) -> None:
-    """Images, labels and landmarks, in px of the images."""
+    """Images and landmarks, in px of the images, and positions; but no labels."""
     stream = StreamedFaces(faces, 32, window=WINDOW)
     listed = DecodedFaces(read_shards(faces.shards.folder, "", ""), 32, in_memory=False)
     assert len(stream) == len(listed) == COUNT
     indices = [3, 229, 40, 41, 17]
-    for one, other in zip(stream.__getitems__(indices), listed.__getitems__(indices), strict=True):
+    batch = listed.__getitems__(indices)
+    assert batch.labels.min() >= 0
+    expected = batch._replace(labels=torch.full((5,), -1))
+    for one, other in zip(stream.__getitems__(indices), expected, strict=True):
         assert (one.dtype, one.shape) == (other.dtype, other.shape)
         assert torch.equal(one, other)
+    assert stream.ids_at([3]) != stream.ids_at([4])
 
 
 def test_images_without_labels_and_landmarks(tmp_path: Path) -> None:

@@ -14,12 +14,15 @@ import torch
 from filelock import FileLock
 from torch import nn
 
-from face2exp_lib import training
+from face2exp_lib import plans, training
 from face2exp_lib.checkpoint import load_checkpoint
 from face2exp_lib.config import RunConfig, dump_config, load_config
 from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.facesets import FaceSet
 from face2exp_lib.images import decode_sized
 from face2exp_lib.metrics_log import MetricsLog
+from face2exp_lib.run_state import Place, checkpoints
+from face2exp_lib.splits import read_run_data
 from face2exp_lib.storage import read_jsonl
 from face2exp_lib.training import train
 
@@ -39,7 +42,12 @@ def equal(first: Any, second: Any) -> bool:
 
 
 def assert_same_run(run: Path, expected: Path) -> None:
-    for name in ("best.pt", "last.pt"):
+    files = [
+        sorted(path.name for path in (r / "checkpoints").glob("*.pt")) for r in (run, expected)
+    ]
+    assert files[0] == files[1]
+    assert "best.pt" in files[0]
+    for name in files[0]:
         first, second = (
             torch.load(path / "checkpoints" / name, weights_only=True) for path in (run, expected)
         )
@@ -58,11 +66,11 @@ def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     finite = training._finite
 
     def arm(at: int) -> None:
-        def dying(losses: Any, step: int) -> Any:
-            if step == at:
+        def dying(*seen: Any) -> Any:
+            if seen[-1].step == at:
                 monkeypatch.setattr(training, "_finite", finite)
                 raise Killed
-            return finite(losses, step)
+            return finite(*seen)
 
         monkeypatch.setattr(training, "_finite", dying)
 
@@ -118,7 +126,7 @@ def test_a_resumed_run_remembers_the_feedback_so_far(
     assert records[-1]["feedback_used"] != records[-1]["feedback"]
 
 
-@pytest.mark.parametrize(("name", "occurrence"), [("last.pt", 1), ("last.pt", 3), ("best.pt", 1)])
+@pytest.mark.parametrize(("name", "occurrence"), [("step-", 1), ("step-", 3), ("best.pt", 1)])
 def test_kill_while_a_checkpoint_is_written(
     tiny: Tiny,
     squares_root: Path,
@@ -132,7 +140,7 @@ def test_kill_while_a_checkpoint_is_written(
     replace, seen = os.replace, []
 
     def dying(source: str, target: Path) -> None:
-        if Path(target).name == name:
+        if Path(target).name.startswith(name):
             seen.append(target)
             if len(seen) == occurrence:
                 raise Killed
@@ -158,7 +166,7 @@ from face2exp_lib import training
 from face2exp_lib.config import load_config
 torch.set_num_threads(1)
 finite = training._finite
-training._finite = lambda losses, step: os._exit(9) if step == 5 else finite(losses, step)
+training._finite = lambda *a: os._exit(9) if a[3].step == 5 else finite(*a)
 training.train(load_config(Path("c.yaml")), Path("run"), Path({str(squares_root)!r}))
 """
     root = Path(__file__).parents[1]
@@ -221,14 +229,14 @@ def test_two_networks_with_weights_of_their_own(
     tiny: Tiny, squares_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built = []
-    build = training.build_network
+    build = plans.build_network
 
     def watched(*arguments: Any, **options: Any) -> nn.Module:
         network = build(*arguments, **options)
         built.append(network.get_parameter("fc.weight").detach().clone())
         return network
 
-    monkeypatch.setattr(training, "build_network", watched)
+    monkeypatch.setattr(plans, "build_network", watched)
     train(tiny("training.num_steps=1"), tmp_path / "run", squares_root)
     base, adaptation = built
     assert not torch.equal(base, adaptation)
@@ -247,7 +255,7 @@ def test_run_directory_holds_what_it_should(finished_runs: dict[str, Path], tiny
         "data.json",
         "metrics.jsonl",
         "finished.json",
-        "checkpoints/last.pt",
+        "checkpoints/step-00000010.pt",
         "checkpoints/best.pt",
     }
     assert load_config(run / "config.yaml") == tiny()
@@ -371,7 +379,8 @@ def test_loss_that_is_not_finite_is_named_with_its_step(
     run = tmp_path / "run"
     config = tiny("method=supervised", "training.eta_b=1e38")  # the largest that is taken
     with pytest.raises(
-        Face2ExpError, match=r"loss_s is (nan|inf) at step 1: lower eta_a or eta_b; the last"
+        Face2ExpError,
+        match=r"loss_s is (nan|inf) at step 1, FER images .*: lower eta_a or eta_b; the last",
     ):
         train(config, run, squares_root)
     assert [record["step"] for record in read_jsonl(run / "metrics.jsonl")] == [0]
@@ -389,10 +398,21 @@ def test_network_that_diverged_in_the_last_step_gets_no_score(
 
 
 @pytest.mark.parametrize("name", ["loss_u", "feedback", "loss_f"])
-def test_every_loss_is_watched(name: str) -> None:
+def test_every_loss_is_watched_and_the_images_are_named(
+    tiny: Tiny, squares_root: Path, name: str
+) -> None:
+    data = read_run_data(tiny(), squares_root)
+    phase = plans.plan_run(tiny(), data, torch.device("cpu")).phases[1]
+    given, _ = next(phase.steps(0))
     losses = {"loss_s": torch.tensor(1.0), name: torch.tensor(float("nan"))}
-    with pytest.raises(Face2ExpError, match=f"{name} is nan at step 17"):
-        training._finite(losses, 17)
+    with pytest.raises(Face2ExpError, match=f"{name} is nan at step 17") as raised:
+        training._finite(losses, phase, given, Place(17))
+    fer = [data.labelled.ids[index] for index in given.indices_fer.tolist()]
+    assert isinstance(data.unlabelled, FaceSet)
+    fr = [data.unlabelled.ids[index] for index in given.indices_fr.tolist()]
+    assert f"FER images {', '.join(fer[:5])} and 1 more, FR images {', '.join(fr)}:" in str(
+        raised.value
+    )
 
 
 # Run directories that are refused
@@ -574,7 +594,8 @@ def test_resume_where_nothing_is_begins(
         (lambda path: rewrite(path, networks=[]), "does not fit this run's config"),
         (lambda path: rewrite(path, networks={"base": {}, "adaptation": {}}), "does not fit"),
         (lambda path: rewrite(path, phase=7), "does not fit this run's config"),
-        (lambda path: rewrite(path, optimisers={"base": {}}), "does not fit this run's config"),
+        (lambda path: rewrite(path, state={}), "does not fit this run's config"),
+        (lambda path: rewrite_optimisers(path, {"base": {}}), "does not fit this run's config"),
     ],
 )
 def test_broken_last_checkpoint_is_named_and_kept(
@@ -585,14 +606,51 @@ def test_broken_last_checkpoint_is_named_and_kept(
     damage: Callable[[Path], Any],
     message: str,
 ) -> None:
-    damage(broken_off / "checkpoints" / "last.pt")
+    (newest,) = checkpoints(broken_off)
+    damage(newest)
     before = contents(broken_off)
-    refused(tiny(), broken_off, squares_root, rf"checkpoints/last\.pt: .*{message}", resume=True)
+    refused(tiny(), broken_off, squares_root, rf"{newest.name}: .*{message}", resume=True)
     assert contents(broken_off) == before
 
 
 def rewrite(path: Path, **changes: Any) -> None:
     torch.save({**torch.load(path, weights_only=True), **changes}, path)
+
+
+def rewrite_optimisers(path: Path, optimisers: dict[str, Any]) -> None:
+    state = torch.load(path, weights_only=True)["state"]
+    rewrite(path, state={**state, "optimisers": optimisers})
+
+
+def test_the_checkpoint_before_a_damaged_one_serves(
+    tiny: Tiny,
+    squares_root: Path,
+    finished_runs: dict[str, Path],
+    kill_at: Callable[[int], None],
+    tmp_path: Path,
+) -> None:
+    config, run = tiny("training.keep_checkpoints=2"), tmp_path / "run"
+    kill_at(7)
+    with pytest.raises(Killed):
+        train(config, run, squares_root)
+    older, newest = checkpoints(run)
+    assert [older.name, newest.name] == ["step-00000004.pt", "step-00000006.pt"]
+    newest.write_bytes(newest.read_bytes()[:5000])
+    message = "delete it, and --resume goes on from step-00000004"
+    refused(config, run, squares_root, message, resume=True)
+    newest.unlink()
+    train(config, run, squares_root, resume=True)
+    for name in ("metrics.jsonl", "finished.json"):
+        assert (run / name).read_bytes() == (finished_runs["meta"] / name).read_bytes()
+    assert [path.name for path in checkpoints(run)] == ["step-00000008.pt", "step-00000010.pt"]
+
+
+def test_a_run_of_an_earlier_version_is_not_begun_anew(
+    tiny: Tiny, squares_root: Path, broken_off: Path
+) -> None:
+    (newest,) = checkpoints(broken_off)
+    newest.rename(newest.with_name("last.pt"))
+    refused(tiny(), broken_off, squares_root, "earlier version", resume=True)
 
 
 # The log

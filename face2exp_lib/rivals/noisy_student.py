@@ -38,15 +38,22 @@ class NoisyStudentOptions:
         labels: `soft`, the teacher's probabilities, which the paper reports as slightly better on
             faces from elsewhere, or `hard`, its most probable class.
         dropout: share of the last layer's inputs that the student loses in a step.
+        rounds: students one after the other; they share `training.num_steps`.
+        threshold: images that the teacher is less sure of are left out.
+        per_class: images of each class that a round takes; the paper has 130,000 for ImageNet.
+            None: as many as there would be were the unlabelled faces balanced.
     """
 
     w_u: Annotated[float, Field(ge=0)] = 1.0
     labels: Literal["soft", "hard"] = "soft"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    rounds: Annotated[int, Field(ge=1)] = 3
+    threshold: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    per_class: Annotated[int, Field(gt=0)] | None = None
 
 
 def choose_images(
-    probabilities: np.ndarray, *, per_class: int, seed: int, threshold: float = 0.3
+    probabilities: np.ndarray, *, per_class: int, seed: int, threshold: float
 ) -> np.ndarray:
     """The round's unlabelled images: confident, and as many of each class.
 
@@ -57,7 +64,7 @@ def choose_images(
         probabilities: (M, K) of the teacher on every unlabelled image.
         per_class: images of each class.
         seed: of the copies.
-        threshold: images under this confidence are left out (the paper's 0.3).
+        threshold: images under this confidence are left out.
 
     Returns:
         Rows of `probabilities` with repeats, sorted, at most (K * per_class,).

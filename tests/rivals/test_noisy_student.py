@@ -123,16 +123,19 @@ def test_a_round_takes_the_confident_images_in_balance() -> None:
             [0.24, 0.25, 0.26, 0.25],  # not confident: its class stays empty
         ]
     )
-    chosen = choose_images(probabilities, per_class=2, seed=0)
+    chosen = choose_images(probabilities, per_class=2, seed=0, threshold=0.3)
     assert chosen.tolist() == [0, 2, 3, 3]
 
 
 def test_copies_are_a_function_of_the_seed() -> None:
     probabilities = np.tile([0.9, 0.1], (5, 1))
-    draws = [choose_images(probabilities, per_class=20, seed=seed).tolist() for seed in (0, 0, 1)]
+    draws = [
+        choose_images(probabilities, per_class=20, seed=seed, threshold=0.3).tolist()
+        for seed in (0, 0, 1)
+    ]
     assert draws[0] == draws[1] != draws[2]
     assert set(draws[0]) == set(range(5))  # every one at least once
 
 
 def test_a_round_of_unconfident_images_is_empty() -> None:
-    assert choose_images(np.full((3, 7), 1 / 7), per_class=2, seed=0).tolist() == []
+    assert choose_images(np.full((3, 7), 1 / 7), per_class=2, seed=0, threshold=0.3).tolist() == []
