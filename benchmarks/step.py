@@ -1,7 +1,9 @@
 """What a step of Meta-Face2Exp costs, beside the order of work of the published code.
 
-    python benchmarks/step.py --json results/benchmarks/step.json
     python benchmarks/step.py --net small --turns 5 --only stored_gradient
+    python benchmarks/step.py --net resnet50_batch_8 small --json step_batch_8.json
+    python benchmarks/step.py --net resnet50 --turns 7 --json results/benchmarks/step.json --only \
+        stored_gradient public_order+channels_last channels_last channels_last+bfloat16
 
 The published code is re-told here from what it computes (its source is under no licence): one pass
 of B over labelled images and both views of the unlabelled ones, whose graph waits while A learns
@@ -38,7 +40,7 @@ from face2exp_lib.provenance import environment
 from face2exp_lib.storage import write_json
 
 # net -> side of the images in px, labelled and unlabelled images in a batch (the paper: 32)
-SETTINGS = {"resnet50": (112, 32, 32), "small": (64, 32, 32)}
+SETTINGS = {"resnet50": (112, 32, 32), "resnet50_batch_8": (112, 8, 8), "small": (64, 32, 32)}
 ETA, MOMENTUM = 1e-3, 0.9
 REFERENCE = "public_order"
 Step = Callable[[nn.Module, nn.Module, SGD, SGD, MetaBatch], object]
@@ -93,7 +95,7 @@ def make(
     side, n, m = SETTINGS[net]
     memory_format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
     base, adaptation = (
-        build_network(net, 7, pretrained=False, seed=seed)  # type: ignore[arg-type]
+        build_network(net.partition("_")[0], 7, pretrained=False, seed=seed)  # type: ignore[arg-type]
         .to(memory_format=memory_format)  # type: ignore[call-overload]
         .train()
         for seed in (0, 1)

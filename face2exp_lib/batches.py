@@ -1,5 +1,6 @@
 """From a set of faces to the mini-batches of every step."""
 
+import signal
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple, Protocol
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
-from face2exp_lib.errors import DecoderKilled, Face2ExpError
+from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet
 from face2exp_lib.images import Images, decode_sized
 from face2exp_lib.landmarks import CANONICAL_POINTS
@@ -192,8 +193,9 @@ def _batches(faces: StepFaces, batches: Iterable[list[int]], workers: int) -> It
         pin_memory=torch.cuda.is_available(),
         # A loader otherwise takes a number from the global generator, and a resumed run would not.
         generator=torch.Generator().manual_seed(0),
+        worker_init_fn=_outlive_sigterm,
     )
-    for batch in _unbroken(loader):
+    for batch in loader:
         if isinstance(batch, Face2ExpError):
             # A new one: a frame that holds the error it raises keeps workers alive until the
             # garbage collector comes by.
@@ -201,16 +203,10 @@ def _batches(faces: StepFaces, batches: Iterable[list[int]], workers: int) -> It
         yield batch
 
 
-def _unbroken(loader: "DataLoader[Any]") -> Iterator[Any]:
-    try:
-        yield from loader
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise DecoderKilled(
-            "a process that decodes images was killed, most often for want of memory: lower "
-            "data.num_workers or data.stream_window and --resume"
-        ) from error
+def _outlive_sigterm(worker: int) -> None:
+    """A cluster's SIGTERM goes to every process of a run, and the step at hand needs its images:
+    a process that decodes ends when the one that asked for them does."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -22,6 +22,8 @@ Method = Literal[
     "meta",
 ]
 
+LABELS_ALONE: tuple[Method, ...] = ("supervised", "class_balanced", "scn")
+
 # In forward passes: the gradient by a layer's weights and the one by its inputs take one
 # multiplication of the forward pass's size each.
 BACKWARD_COST = 2.0

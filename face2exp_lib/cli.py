@@ -36,6 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RunStopped as stopped:
         print(f"face2exp: {stopped}{options.afterwards}", file=sys.stderr)
         return 143
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        print(
+            "face2exp: error: a process that decodes images was killed, most often for want of "
+            f"memory: lower data.num_workers{options.afterwards}",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print(f"face2exp: interrupted{options.afterwards}", file=sys.stderr)
         return 130

@@ -5,9 +5,5 @@ class Face2ExpError(Exception):
     """A mistake of the user's that the message names together with the way out."""
 
 
-class DecoderKilled(Face2ExpError):
-    """A process that decodes images has died."""
-
-
 class RunStopped(Exception):
     """Training ended because the system asked it to; `--resume` goes on."""

@@ -115,7 +115,7 @@ def evaluate_network(
 
 
 def load_trained(run_dir: Path) -> tuple[RunConfig, nn.Module, dict[str, Any]]:
-    """A run's configuration, its network for inference (A; for the baseline, its only one) and the
+    """A run's configuration, its network for inference (A, a student, or the only one) and the
     entries of its best checkpoint.
 
     Raises:

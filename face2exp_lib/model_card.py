@@ -12,7 +12,17 @@ from face2exp_lib.scores import read_evaluation
 from face2exp_lib.storage import read_json
 from face2exp_lib.weights_terms import set_terms, weights_terms
 
-NAMES = {"meta": "Meta-Face2Exp", "supervised": "supervised baseline"}
+NAMES = {
+    "meta": "Meta-Face2Exp",
+    "supervised": "supervised baseline",
+    "class_balanced": "supervised, class-balanced loss",
+    "scn": "Self-Cure Network",
+    "pseudo_label": "Pseudo-Label",
+    "noisy_student": "Noisy Student",
+    "uda": "UDA",
+    "fixmatch": "FixMatch",
+    "meta_pseudo_labels": "Meta Pseudo Labels",
+}
 MEASURES = {
     "mean_class_accuracy": "mean over the classes of their accuracy",
     "std_class_accuracy": "standard deviation over the classes",
@@ -81,7 +91,7 @@ def _head(config: RunConfig, finished: dict[str, Any]) -> str:
     budget = finished["label_budget"]
     facts = {
         "Task": f"the expression of a face, one of {config.data.num_classes}",
-        "Method": NAMES.get(config.method, config.method),
+        "Method": NAMES[config.method],
         "Network": f"{config.network.backbone}, from {start} weights",
         "Input": (
             f"RGB face resized to {config.data.stored_size} px, of which the centre "

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from face2exp_lib.batches import DecodedFaces, StepFaces
-from face2exp_lib.budget import learning, looking, step_passes
+from face2exp_lib.budget import LABELS_ALONE, learning, looking, step_passes
 from face2exp_lib.config import RunConfig
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import predict_faces
@@ -37,7 +37,6 @@ from face2exp_lib.sampling import class_counts
 from face2exp_lib.splits import RunData
 from face2exp_lib.streamed import unlabelled_faces
 
-LABELS_ALONE = ("supervised", "class_balanced", "scn")
 TWO_NETWORKS = ("noisy_student", "meta_pseudo_labels", "meta")
 APART = 1_000_003  # of the seeds of two networks' weights (paper 3.1: weights of their own)
 

@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 from face2exp_lib.config import RunConfig, load_config
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.splits import RunData
-from face2exp_lib.storage import read_json
+from face2exp_lib.storage import TEMPORARY, read_json, remove_leftovers
 
 
 @contextmanager
@@ -22,7 +22,8 @@ def claimed(config: RunConfig, run_dir: Path, *, resume: bool) -> Iterator[None]
         Face2ExpError: if the folder cannot be written, another process holds it, it holds
             something else, another config's run, or a run begun and `resume` is not given.
     """
-    held = {path.name for path in run_dir.iterdir()} - {".lock"} if run_dir.is_dir() else set()
+    held = {path.name for path in run_dir.iterdir()} if run_dir.is_dir() else set()
+    held = {name for name in held if name != ".lock" and not TEMPORARY.fullmatch(name)}
     if held and "config.yaml" not in held:
         raise Face2ExpError(f"{run_dir}: not empty and no run directory: choose another --run-dir")
     lock = FileLock(run_dir / ".lock")
@@ -39,6 +40,7 @@ def claimed(config: RunConfig, run_dir: Path, *, resume: bool) -> Iterator[None]
         ) from error
     try:
         _must_be_this_run(config, run_dir, resume)
+        remove_leftovers(run_dir)
         yield
     finally:
         lock.release()

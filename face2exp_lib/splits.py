@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from face2exp_lib.budget import LABELS_ALONE
 from face2exp_lib.config import RunConfig
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet, without_copies
@@ -106,7 +107,7 @@ def read_run_data(config: RunConfig, data_root: Path | None) -> RunData:
         raise Face2ExpError(f"{unlabelled.name}: no image is left of it: add some")
     warm = config.training
     all_used = (
-        config.method not in ("supervised", "class_balanced", "scn")
+        config.method not in LABELS_ALONE
         and warm.warm_start_steps > 0
         and warm.warm_start_labels == "long_tailed"
     )

@@ -2,11 +2,15 @@
 
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import IO, Any
 
 from face2exp_lib.errors import Face2ExpError
+
+# What mkstemp makes of the prefix in `write_bytes`.
+TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -35,6 +39,14 @@ def write_bytes(path: Path, content: bytes) -> None:
                 f"{path}: cannot write ({error.strerror}): free some space and run again"
             ) from error
         raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what killed writers left below a folder that nobody else writes: parts of files under
+    the temporary names of `write_bytes`."""
+    for path in folder.rglob(".*"):
+        if TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def sync(file: IO[Any]) -> None:

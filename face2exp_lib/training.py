@@ -15,7 +15,7 @@ from tqdm import tqdm
 from face2exp_lib.batches import DecodedFaces
 from face2exp_lib.checkpoint import save_checkpoint
 from face2exp_lib.config import RunConfig, dump_config
-from face2exp_lib.errors import DecoderKilled, Face2ExpError, RunStopped
+from face2exp_lib.errors import Face2ExpError, RunStopped
 from face2exp_lib.evaluation import choose_device, evaluate_network
 from face2exp_lib.metrics_log import MetricsLog
 from face2exp_lib.passes import compile_networks, eager
@@ -119,10 +119,6 @@ def _stop_requests() -> Iterator[threading.Event]:
         signal.signal(signal.SIGTERM, request)
     try:
         yield stop
-    except DecoderKilled as error:  # a signal to the whole process group ends these, too
-        if stop.is_set():
-            raise RunStopped("stopped; the last checkpoint is kept") from error
-        raise
     finally:
         if ours:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -153,7 +149,7 @@ def _finite(
     numbers = {name: value for name, value in losses.items() if value.ndim == 0}
     # One transfer from the device, not one a loss.
     record: dict[str, Any] = dict(
-        zip(numbers, torch.stack([v.double() for v in numbers.values()]).tolist(), strict=True)
+        zip(numbers, torch.stack([v.float() for v in numbers.values()]).tolist(), strict=True)
     )
     for name, value in record.items():
         if not abs(value) < float("inf"):

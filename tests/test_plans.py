@@ -16,9 +16,10 @@ from face2exp_lib.config import RunConfig
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import evaluate_run, load_trained
 from face2exp_lib.meta_step import MetaOptions
+from face2exp_lib.networks import build_network
 from face2exp_lib.passes import Compute
-from face2exp_lib.plans import Plan, plan_run
-from face2exp_lib.run_state import checkpoints
+from face2exp_lib.plans import Plan, initial_seed, plan_run
+from face2exp_lib.run_state import Place, checkpoints, save_state
 from face2exp_lib.splits import read_run_data
 from face2exp_lib.storage import read_json, read_jsonl
 from face2exp_lib.training import train
@@ -238,9 +239,12 @@ def test_the_student_becomes_the_teacher_and_a_fresh_one_follows(
     for _ in first.steps(0):
         assert torch.equal(base.get_parameter("fc.weight"), teacher)
     student = adaptation.get_parameter("fc.weight").detach().clone()
-    next(second.steps(0))
+    assert second.opening
+    second.opening(second)
     assert torch.equal(base.get_parameter("fc.weight"), student)
-    assert not torch.equal(adaptation.get_parameter("fc.weight"), student)
+    seed = initial_seed(second.config, "adaptation") + 1
+    fresh = build_network("small", 7, pretrained=False, seed=seed)
+    assert torch.equal(adaptation.get_parameter("fc.weight"), fresh.get_parameter("fc.weight"))
     rows = set(second.extra["rows"].tolist())
     assert len(second.extra["rows"]) % 4 == 0  # per_class of each class that the teacher sees
     seen = {int(i) for given, _ in second.steps(1) for i in given.indices_fr}
@@ -255,6 +259,19 @@ def test_labels_that_scn_changes_stay_changed(make_plan: Callable[..., Plan]) ->
     assert max(shares) > 0
     assert not torch.equal(after, before)
     assert torch.equal(phase.labelled.labels, before)  # the set itself stays as it is
+
+
+def test_weights_that_are_not_finite_are_not_saved(
+    make_plan: Callable[..., Plan], tmp_path: Path
+) -> None:
+    """A loss before the step does not tell what the step made of the weights."""
+    plan = make_plan()
+    save_state(tmp_path, Place(2), plan, keep=1)
+    with torch.no_grad():
+        plan.networks["adaptation"].get_parameter("fc.bias")[3] = float("inf")
+    with pytest.raises(Face2ExpError, match="weights of adaptation are not finite at step 4"):
+        save_state(tmp_path, Place(4), plan, keep=1)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-00000002.pt"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from face2exp_lib import training
 from face2exp_lib.config import RunConfig, dump_config
@@ -119,3 +121,93 @@ def test_no_room_for_a_checkpoint_is_said_and_loses_nothing(
     train(tiny(), run, squares_root, resume=True)
     for name in ("metrics.jsonl", "finished.json"):
         assert (run / name).read_bytes() == (finished_runs["meta"] / name).read_bytes()
+
+
+# A run that dies of SIGKILL, by itself, at a step or before the n-th renaming of a finished file.
+DYING = """
+import os, signal, sys, torch
+from face2exp_lib import storage, training
+from face2exp_lib.cli import main
+torch.set_num_threads(1)
+what, number = sys.argv[1], int(sys.argv[2])
+finite, replace, renamed = training._finite, os.replace, []
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def dying_step(*seen):
+    if what == "step" and seen[-1].step == number:
+        die()
+    return finite(*seen)
+
+def dying_replace(source, target):
+    renamed.append(target)
+    if what == "file" and len(renamed) == number:
+        die()
+    replace(source, target)
+
+training._finite, os.replace = dying_step, dying_replace
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+def test_sigkill_at_random_moments_changes_nothing_and_leaves_nothing(
+    tiny: Tiny, squares_root: Path, finished_runs: dict[str, Path], tmp_path: Path
+) -> None:
+    """A process writes config, environment, data and log, then checkpoints, the best ones too."""
+    run, config = tmp_path / "run", tmp_path / "c.yaml"
+    config.write_text(dump_config(tiny()))
+    steps = np.random.default_rng(0).permutation(np.arange(2, 9))[:2].tolist()
+    moments = [("file", 1), ("file", 5), *(("step", step) for step in sorted(steps)), ("file", 6)]
+    arguments = ["train", str(config), "--run-dir", str(run), "--data-root", str(squares_root)]
+    for what, number in moments:
+        died = subprocess.run(
+            [sys.executable, "-c", DYING, what, str(number), *arguments, "--resume"],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        assert died.returncode == -signal.SIGKILL, died.stderr
+        assert any(path.name != ".lock" for path in run.rglob(".*")) == (what == "file")
+    train(tiny(), run, squares_root, resume=True)
+    names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    whole = finished_runs["meta"]
+    assert names == {p.relative_to(whole).as_posix() for p in whole.rglob("*") if p.is_file()}
+    for name in ("metrics.jsonl", "finished.json"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
+    for path in (whole / "checkpoints").iterdir():
+        saved, expected = (
+            torch.load(folder / "checkpoints" / path.name, weights_only=True)
+            for folder in (run, whole)
+        )
+        assert str(saved) == str(expected)
+
+
+@pytest.mark.parametrize(("whole_group", "status"), [(True, 143), (False, 1)])
+def test_processes_that_decode_die_without_a_traceback(
+    tiny: Tiny, squares_root: Path, tmp_path: Path, whole_group: bool, status: int
+) -> None:
+    config, run = tmp_path / "c.yaml", tmp_path / "run"
+    config.write_text(dump_config(tiny("training.num_steps=100000", "data.num_workers=1")))
+    process = subprocess.Popen(
+        command(config, run, squares_root),
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while len(checkpoints(run)) == 0 or checkpoints(run)[-1].name < "step-00000006":
+        assert process.poll() is None
+        signal.sigtimedwait([], 0.05)
+    if whole_group:
+        os.killpg(process.pid, signal.SIGTERM)
+    else:
+        children = subprocess.run(
+            ["pgrep", "-P", str(process.pid)], capture_output=True, text=True
+        ).stdout
+        os.kill(int(children.split()[0]), signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == status, errors
+    # torch itself may print what one of its destructors met, where it was killed.
+    assert "Traceback" not in errors or not whole_group
+    assert errors.endswith("--resume goes on from the last checkpoint\n")
