@@ -11,8 +11,8 @@ FACES := $(wildcard data/rendered/*.zip data/rendered/*.csv)
 # What a run of the book is made from: its faces as they lie there, and the library but for the
 # modules that training never imports.
 CONFIG := configs/rendered_cpu.yaml
-NOT_TRAINING := $(patsubst %,face2exp_lib/%.py,audit aug_pictures boxes cli cli_data cli_landmarks cli_model cli_options cli_shard \
-	cli_tables comparison deployment explanation face_crops feature_figures features figures \
+NOT_TRAINING := $(patsubst %,face2exp_lib/%.py,arms audit aug_pictures boxes cli cli_data cli_landmarks cli_model cli_options cli_shard \
+	cli_tables compare comparison comparison_figures deployment explanation face_crops feature_figures features figures \
 	fingerprints inference inspection inspection_report landmark_pieces landmark_ray \
 	landmarking mismatch model_card mtcnn shard_checks shard_samples sharding sphinx_plotly \
 	two_samples weights_terms workers)

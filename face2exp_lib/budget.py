@@ -105,8 +105,3 @@ def step_passes(
             # x_FR for the labels and for line 15's gradient, if there is f; x_FER; Aug(x_FR)
             base = (looking(m) if feedback == "none" else learning(m)) + learning(n + m)
             return adaptation + base + learning(m if moving_target else 0)
-
-
-def steps_at_equal_compute(step: Passes, reference: Passes, num_steps: int) -> int:
-    """Steps of one method that cost as much as `num_steps` of another, rounded down, at least 1."""
-    return max(1, int(num_steps * reference.cost / step.cost))

@@ -14,7 +14,7 @@ from pathlib import Path
 from face2exp_lib import __version__
 from face2exp_lib.cli_data import add_data_commands
 from face2exp_lib.cli_model import add_model_commands
-from face2exp_lib.cli_options import add_changes, add_command, add_data_root
+from face2exp_lib.cli_options import add_changes, add_command, add_data_root, add_workers
 from face2exp_lib.errors import Face2ExpError, RunStopped
 
 
@@ -61,6 +61,30 @@ def _train(options: argparse.Namespace) -> None:
     print(f"{run_dir}: trained; next: face2exp evaluate {run_dir} --split test")
 
 
+def _compare(options: argparse.Namespace) -> None:
+    from face2exp_lib.arms import read_comparison
+    from face2exp_lib.compare import run_comparison
+    from face2exp_lib.comparison import comparison_table
+    from face2exp_lib.comparison_figures import BUDGET_TITLES, comparison_figure
+    from face2exp_lib.config import data_root
+    from face2exp_lib.storage import write_text
+
+    given = {"budgets": options.budget, "seeds": options.seeds, "split": options.split}
+    changes = {key: value for key, value in given.items() if value is not None}
+    comparison = read_comparison(options.configs, options.method or (), changes)
+    out = options.out or Path("runs") / f"compare-{options.configs[0].stem}"
+    root = data_root(options.data_root)
+    result = run_comparison(comparison, out, root, options.workers or 1)
+    tables = [
+        f"## {BUDGET_TITLES[budget].capitalize()}\n\n{comparison_table(compared)}"
+        for budget, compared in result["compared"].items()
+    ]
+    write_text(out / "comparison.md", "\n".join(tables))
+    write_text(out / "comparison.html", comparison_figure(result).to_html())
+    print("\n".join(tables))
+    print(f"{out}: comparison.md, .json and .html")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="face2exp", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
@@ -75,6 +99,23 @@ def _parser() -> argparse.ArgumentParser:
         "--run-dir", type=Path, metavar="DIR", help="default: runs/NAME-METHOD-seedN"
     )
     added.add_argument("--resume", action="store_true", help="go on with the run in the directory")
+
+    added = add_command(commands, "compare", _compare, "Compare methods over seeds and budgets.")
+    added.set_defaults(afterwards=": the same command goes on")
+    added.add_argument(
+        "configs",
+        type=Path,
+        nargs="+",
+        metavar="CONFIG.yaml",
+        help="one comparison, or run configs, each an arm",
+    )
+    added.add_argument("--method", action="append", help="of run configs: compare these instead")
+    added.add_argument("--seeds", type=int, nargs="+", metavar="SEED")
+    added.add_argument("--budget", nargs="+", choices=("own", "compute", "updates"))
+    added.add_argument("--split", choices=("val", "test"))
+    added.add_argument("--out", type=Path, metavar="DIR", help="default: runs/compare-NAME")
+    add_workers(added, "1")
+    add_data_root(added)
 
     add_model_commands(commands)
     add_data_commands(commands)

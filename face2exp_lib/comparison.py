@@ -20,6 +20,8 @@ from face2exp_lib.predictions import predictions_path, read_predictions
 from face2exp_lib.scores import read_evaluation
 
 MEASURES = ("overall_accuracy", "mean_class_accuracy", "std_class_accuracy", "macro_f1")
+LENGTHS = ("num_steps", "image_passes", "image_backwards")  # of a run, whatever its seed
+ROUNDING = 1e-9
 MOST_EXACT_SEEDS = 16  # 2^16 sign flips are counted out
 
 
@@ -57,7 +59,7 @@ def paired_over_seeds(values: Sequence[float], reference: Sequence[float]) -> di
         return result
     if (a == b).all():
         return {**result, "p_t": 1.0, "p_wilcoxon": 1.0, "p_permutation": 1.0}
-    if (a - b).std() > 0:
+    if (a - b).std() > ROUNDING * np.abs(a - b).max():  # else t would divide by rounding errors
         result["p_t"] = float(ttest_rel(a, b).pvalue)
     result["p_wilcoxon"] = float(wilcoxon(a, b).pvalue)
     if n <= MOST_EXACT_SEEDS:
@@ -114,7 +116,7 @@ def compare_runs(
 
     Returns:
         `split`, `reference` and `arms`: name -> `seeds`, each measure `over_seeds`, per-class
-        accuracy as means, `label_budget`, `image_passes`, and against the reference on the shared
+        accuracy as means, `label_budget`, `LENGTHS`, and against the reference on the shared
         seeds `paired` (measure -> `paired_over_seeds` and `p_holm`, the t test's p adjusted for the
         number of arms) and `mcnemar` (seed -> test; only where both runs kept their predictions).
 
@@ -137,7 +139,7 @@ def compare_runs(
                 for label in results[0]["class_names"]
             },
             "label_budget": results[0]["label_budget"],
-            "image_passes": results[0].get("image_passes"),
+            **{key: results[0].get(key) for key in LENGTHS},
         }
         if name != reference:
             compared[name] |= _against(name, runs, reference, base, split)
@@ -152,13 +154,19 @@ def comparison_table(comparison: dict[str, Any], measure: str = "mean_class_accu
     """A comparison as a Markdown table: all measures, and the paired tests of one of them."""
     reference = comparison["reference"]
     head = ["method", "seeds", *(name.replace("_", " ") + ", %" for name in MEASURES)]
-    head += ["image passes", "labels", f"{measure.replace('_', ' ')} less {reference}"]
+    head += [
+        "steps",
+        "images forward",
+        "backward",
+        "labels",
+        f"{measure.replace('_', ' ')} less {reference}",
+    ]
     head += ["p (t; Holm)", "p (Wilcoxon)", "p (sign flips)"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for name, arm in comparison["arms"].items():
-        passes = arm["image_passes"]
         cells = [name, str(len(arm["seeds"])), *(_cell(arm[m]) for m in MEASURES)]
-        cells += ["" if passes is None else f"{passes:,}", f"{arm['label_budget']['total']:,}"]
+        cells += ["" if arm[key] is None else f"{arm[key]:,}" for key in LENGTHS]
+        cells.append(f"{arm['label_budget']['total']:,}")
         if "paired" in arm:
             paired = arm["paired"][measure]
             cells += [

@@ -208,7 +208,7 @@ def load_config(path: Path, changes: list[str] | None = None) -> RunConfig:
     Raises:
         Face2ExpError: naming the file or the key at fault.
     """
-    path = _find(path)
+    path = find_config(path)
     try:
         content = _parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -260,7 +260,8 @@ def data_root(option: Path | None) -> Path | None:
     return named
 
 
-def _find(path: Path) -> Path:
+def find_config(path: Path) -> Path:
+    """A YAML file, or the packaged one of that name."""
     for candidate in (path, shipped("configs") / path):
         if candidate.is_file():
             return candidate

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from face2exp_lib.budget import Method, Passes, looking, step_passes, steps_at_equal_compute
+from face2exp_lib.budget import Method, Passes, looking, step_passes
 from face2exp_lib.feedback import FeedbackHistory, FeedbackWay
 from face2exp_lib.meta_step import MetaBatch, MetaOptions, meta_step, supervised_step
 from face2exp_lib.rivals.class_balanced import class_balanced_step
@@ -119,11 +119,3 @@ def test_a_forward_mode_derivative_is_one_call_and_counts_as_two_looks() -> None
 
 def test_cost_counts_a_backward_pass_twice() -> None:
     assert Passes(forward=10, backward=7).cost == 24
-
-
-def test_equal_compute() -> None:
-    """A supervised step of 32 images costs 96, one of Meta-Face2Exp with 32 and 32 costs 480."""
-    supervised, meta = step_passes("supervised", 32, 32), step_passes("meta", 32, 32)
-    assert steps_at_equal_compute(supervised, meta, 100) == 500
-    assert steps_at_equal_compute(meta, supervised, 99) == 19
-    assert steps_at_equal_compute(meta, supervised, 1) == 1
