@@ -11,11 +11,11 @@ FACES := $(wildcard data/rendered/*.zip data/rendered/*.csv)
 # What a run of the book is made from: its faces as they lie there, and the library but for the
 # modules that training never imports.
 CONFIG := configs/rendered_cpu.yaml
-NOT_TRAINING := $(patsubst %,face2exp_lib/%.py,arms audit aug_pictures boxes cli cli_data cli_landmarks cli_model cli_options cli_shard \
-	cli_tables compare comparison comparison_figures deployment explanation face_crops feature_figures features figures \
+NOT_TRAINING := $(patsubst %,face2exp_lib/%.py,analysis analysis_figures arms audit aug_pictures boxes cli cli_data cli_landmarks cli_model cli_options cli_shard \
+	cli_tables compare comparison comparison_figures deployment explanation face_crops feature_figures figures \
 	fingerprints inference inspection inspection_report landmark_pieces landmark_ray \
-	landmarking mismatch model_card mtcnn shard_checks shard_samples sharding sphinx_plotly \
-	two_samples weights_terms workers)
+	landmarking model_card mtcnn shard_checks shard_samples sharding sphinx_plotly \
+	weights_terms workers)
 TRAINING := $(CONFIG) constraints.txt $(FACES) \
 	$(filter-out $(NOT_TRAINING),$(wildcard face2exp_lib/*.py face2exp_lib/adapters/*.py \
 	face2exp_lib/rivals/*.py))
@@ -87,7 +87,7 @@ pins: ## resolve the ranges of pyproject.toml anew and rewrite constraints.txt (
 		|| { echo "constraints.txt is made with Python 3.11: make PYTHON=python3.11 pins" >&2; exit 1; }
 	rm -rf _build/pins
 	$(PYTHON) -m venv _build/pins
-	_build/pins/bin/pip install '.[book,dev,explain,export,landmarks,ray,render]'
+	_build/pins/bin/pip install '.[book,dev,distributed,explain,export,landmarks,ray,render,tensorboard]'
 	{ grep '^#' constraints.txt; _build/pins/bin/pip freeze --all --exclude pip \
 		--exclude face2exp-lib; } > _build/constraints.txt
 	mv _build/constraints.txt constraints.txt
@@ -104,7 +104,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 		"Name one that is: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -c constraints.txt hatchling editables
-	$(BIN)/pip install -c constraints.txt --no-build-isolation -e '.[book,dev,explain,export,landmarks,ray,render]'
+	$(BIN)/pip install -c constraints.txt --no-build-isolation -e '.[book,dev,distributed,explain,export,landmarks,ray,render,tensorboard]'
 	$(done)
 
 # A run is begun anew when something it was trained from has changed. One that was only

@@ -56,6 +56,17 @@ def add_model_commands(commands: Any) -> None:
         "--out", type=Path, metavar="FILE", help="default: MODEL_CARD.md in the run's folder"
     )
 
+    added = add_command(commands, "analyse", _analyse, "Were a run's pseudo labels right?")
+    _add_run(added)
+    added.add_argument(
+        "--truth",
+        type=Path,
+        metavar="FILE.csv",
+        help="image,expression of FR faces; default: what a rendered set keeps of its own",
+    )
+    added.add_argument("--html", type=Path, metavar="FILE", help="write figures")
+    add_data_root(added)
+
     added = add_command(commands, "mismatch", _mismatch, "How far apart FER and FR faces are seen.")
     _add_run(added)
     added.add_argument(
@@ -187,6 +198,30 @@ def _card(options: argparse.Namespace) -> None:
     out = options.out or options.run_dir / "MODEL_CARD.md"
     write_text(out, model_card(options.run_dir))
     print(f"{out}: the model card")
+
+
+def _analyse(options: argparse.Namespace) -> None:
+    from face2exp_lib.analysis import analyse_run
+    from face2exp_lib.analysis_figures import image_feedback_figure, pseudo_label_figure
+    from face2exp_lib.cli_tables import analysis_lines
+    from face2exp_lib.config import data_root
+    from face2exp_lib.storage import write_json, write_text
+
+    result = analyse_run(options.run_dir, data_root(options.data_root), truth=options.truth)
+    print("\n".join(analysis_lines(result)))
+    out = options.run_dir / "analysis.json"
+    write_json(out, result)
+    print(out)
+    if options.html:
+        figures = [pseudo_label_figure(result)]
+        if "image_feedback" in result:
+            figures.append(image_feedback_figure(result))
+        parts = [
+            figure.to_html(full_html=False, include_plotlyjs=n == 0)
+            for n, figure in enumerate(figures)
+        ]
+        write_text(options.html, "<!DOCTYPE html><meta charset=utf-8>" + "".join(parts))
+        print(f"{options.html}: figures")
 
 
 def _mismatch(options: argparse.Namespace) -> None:

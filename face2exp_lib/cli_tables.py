@@ -1,6 +1,7 @@
-"""What `face2exp data inspect` and `data audit` print."""
+"""What `face2exp data inspect`, `data audit` and `analyse` print."""
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 
@@ -68,3 +69,34 @@ def print_landmarks(name: str, counts: dict[str, int]) -> None:
     for state, count in counts.items():
         remark = f"   {remarks[state]}" if count and state in remarks else ""
         print(f"  {state:13} {count:8}   {100 * count / total:5.1f} %{remark}")
+
+
+def analysis_lines(result: dict[str, Any]) -> list[str]:
+    """An analysis in a few lines."""
+    windows = result["over_time"]
+    lines = [f"{result['num_rows']:,} pseudo labels of {result['num_images']:,} images"]
+    for key, title in (
+        ("accuracy", "right"),
+        ("accuracy_agreed", "right where both networks agree"),
+        ("agreement", "the learner agrees"),
+        ("confidence", "confidence"),
+    ):
+        first, last = windows[0].get(key), windows[-1].get(key)
+        if first is not None and last is not None:
+            lines.append(f"  {title:32} {100 * first:5.1f} % at first, {100 * last:5.1f} % at last")
+    if result["truth_known"] is None:
+        lines.append("  whether they are right is not known: --truth FILE.csv tells")
+    f = result.get("image_feedback")
+    if f:
+        lines.append(
+            f"f_i of {f['num_images']:,} images in {f['num_steps']} steps; their means are f to "
+            f"{f['largest_error']:.1g}"
+        )
+        if "auc" in f:
+            low, high = f["difference_interval"]
+            lines.append(
+                f"  right labels {f['right']:+.2g}, wrong {f['wrong']:+.2g}, difference "
+                f"{f['difference']:+.2g} [{low:+.2g}, {high:+.2g}]; a right one is above a wrong "
+                f"one in {100 * f['auc']:.1f} % of pairs (50 is chance)"
+            )
+    return lines

@@ -26,11 +26,12 @@ from face2exp_lib.arms import (
     plan_length,
 )
 from face2exp_lib.comparison import LENGTHS, MEASURES, compare_runs
-from face2exp_lib.config import Data, RunConfig, config_digest, dump_config
+from face2exp_lib.config import RunConfig, config_digest, dump_config
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import evaluate_run
 from face2exp_lib.plans import plan_run
 from face2exp_lib.provenance import environment
+from face2exp_lib.run_options import Data
 from face2exp_lib.scores import read_evaluation
 from face2exp_lib.splits import RunData, read_run_data
 from face2exp_lib.storage import read_json, read_jsonl, write_json, write_text

@@ -99,6 +99,41 @@ def begin_feedback(
     return finite_difference
 
 
+def image_feedback(
+    adaptation: nn.Module,
+    theta_a: Grads,
+    x_fr: Tensor,
+    y_hat_fr: Tensor,
+    x_fer: Tensor,
+    y_fer: Tensor,
+    scale: float,
+    compute: Compute,
+) -> Tensor:
+    """f_i, each unlabelled image's share of f; their mean is f.
+
+    The gradient of L_u is the mean of the images' own gradients, so Eq. 6 is the mean of the dot
+    products with these: eta_A times the derivative of each image's loss at theta_A along the
+    labelled gradient at theta_A'. Forward mode takes all of them in one pass, without M gradients.
+    Batch norm ties the images of a batch together; f_i then is of the image's loss, which the
+    others have a part in.
+
+    Args:
+        adaptation: A at theta_A', in training mode; left as it is.
+        theta_a: its parameters before the step.
+        x_fr, y_hat_fr: what it learnt from, (M, 3, s, s) and (M,) int64.
+        x_fer, y_fer: the labelled batch.
+        scale: eta_A times the weight of L_u in A's step.
+        compute: precision and micro-batches.
+
+    Returns:
+        (M,) float32.
+    """
+    with frozen_running_stats(adaptation):
+        after = gradient_pass(adaptation, x_fer, y_fer, compute)
+        _, slopes = slope_pass(adaptation, x_fr, y_hat_fr, after.grad, compute, at=theta_a)
+    return scale * slopes
+
+
 class FeedbackHistory:
     """What the steps so far say of f; part of a checkpoint.
 

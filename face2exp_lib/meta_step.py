@@ -16,10 +16,20 @@ from face2exp_lib.feedback import (
     FeedbackWay,
     begin_feedback,
     feedback_used,
+    image_feedback,
     total_norm,
 )
 from face2exp_lib.networks import frozen_running_stats
-from face2exp_lib.passes import PLAIN, Compute, Grads, Pass, add_scaled, gradient_pass, loss_pass
+from face2exp_lib.passes import (
+    PLAIN,
+    Compute,
+    Grads,
+    Pass,
+    add_scaled,
+    confidence,
+    gradient_pass,
+    loss_pass,
+)
 
 
 @dataclass(frozen=True)
@@ -97,6 +107,8 @@ def meta_step(
     options: MetaOptions,
     history: FeedbackHistory,
     compute: Compute = PLAIN,
+    *,
+    by_image: bool = False,
 ) -> dict[str, Tensor]:
     """Update A, then B, in place.
 
@@ -107,11 +119,13 @@ def meta_step(
         options: loss weights and readings.
         history: of f, for the options that look back; this step's f is added.
         compute: precision and micro-batches of the passes.
+        by_image: measure f_i, too, which nothing is learnt from.
 
     Returns:
         Detached 0-d losses, `feedback` (f), `feedback_used` (what L_f is scaled by),
         the lengths of B's gradients of w_s L_s and w_f L_f, `grad_norm_s` and `grad_norm_f`; and
-        the pseudo labels `y_hat_fr`, (M,) int64.
+        of the FR images, each (M,), the pseudo labels `y_hat_fr`, their probabilities
+        `confidence_fr`, A's own classes before its step `y_learner_fr`, and f_i `feedback_fr`.
     """
     eta_a = optimiser_a.param_groups[0]["lr"]
 
@@ -125,7 +139,8 @@ def meta_step(
     # (2) A learns from the pseudo labels, theta_A -> theta_A' (line 7).
     measure = begin_feedback(options.feedback, adaptation, batch.x_fer, batch.y_fer, compute)
     x_a = batch.x_fr if options.adaptation_view == "plain" else batch.x_fr_aug
-    loss_u, grad_u, _ = gradient_pass(adaptation, x_a, y_hat_fr, compute, weight=options.w_u)
+    loss_u, grad_u, logits_a = gradient_pass(adaptation, x_a, y_hat_fr, compute, weight=options.w_u)
+    theta_a = tuple(p.detach().clone() for p in adaptation.parameters()) if by_image else ()
     descend(optimiser_a, list(adaptation.parameters()), grad_u)
 
     # (3) Did it help on x_FER? f (line 13).
@@ -156,7 +171,20 @@ def meta_step(
         "grad_norm_s": grad_norm_s,
         "grad_norm_f": scale_f.abs() * total_norm(grad_hat),
         "y_hat_fr": y_hat_fr,
+        "confidence_fr": confidence(logits_fr, y_hat_fr),
+        "y_learner_fr": logits_a.argmax(1),
     }
+    if by_image:
+        losses["feedback_fr"] = image_feedback(
+            adaptation,
+            theta_a,
+            x_a,
+            y_hat_fr,
+            batch.x_fer,
+            batch.y_fer,
+            eta_a * options.w_u,
+            compute,
+        )
     if measured.loss_s_after is not None:
         losses["loss_s_after"] = measured.loss_s_after
     return losses

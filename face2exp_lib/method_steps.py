@@ -122,6 +122,7 @@ def meta_pseudo_labels(phase: Phase, given: StepInput) -> Losses:
 
 
 def meta(phase: Phase, given: StepInput) -> Losses:
+    every = phase.config.telemetry.image_feedback_every
     return meta_step(
         phase.networks["base"],
         phase.networks["adaptation"],
@@ -131,6 +132,7 @@ def meta(phase: Phase, given: StepInput) -> Losses:
         phase.config.meta.at(given.step),
         phase.history,
         phase.config.compute,
+        by_image=every > 0 and given.step % every == 0,
     )
 
 

@@ -83,7 +83,7 @@ def measure_mismatch(
     fr = data.unlabelled
     if not isinstance(fr, FaceSet):
         fr = config.data.unlabelled.read(data_root)
-    sets = [_some(faces, most_faces, seed) for faces in (getattr(data, fer), fr)]
+    sets = [drawn_faces(faces, most_faces, seed) for faces in (getattr(data, fer), fr)]
     seen = [_seen(config, name, network, sets) for name, network in networks]
     before_result, after_result = (
         {
@@ -114,7 +114,8 @@ def _initial(config: RunConfig) -> nn.Module:
     return network.to(choose_device(config.device))
 
 
-def _some(faces: FaceSet, most: int, seed: int) -> FaceSet:
+def drawn_faces(faces: FaceSet, most: int, seed: int) -> FaceSet:
+    """At most so many faces of a set, in its order."""
     if len(faces) <= most:
         return faces
     drawn = np.random.default_rng(seed).choice(len(faces), most, replace=False)

@@ -130,7 +130,13 @@ def loss_pass(network: nn.Module, x: Tensor, target: Tensor | None, compute: Com
 
 @torch.no_grad()
 def slope_pass(
-    network: nn.Module, x: Tensor, labels: Tensor, direction: Grads, compute: Compute
+    network: nn.Module,
+    x: Tensor,
+    labels: Tensor,
+    direction: Grads,
+    compute: Compute,
+    *,
+    at: Grads | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Loss of each image and its derivative along a direction in the space of the parameters.
 
@@ -142,6 +148,7 @@ def slope_pass(
         labels: (N,) int64.
         direction: one tensor a parameter.
         compute: precision and micro-batches; forward mode runs uncompiled.
+        at: parameters to take in place of the network's own.
 
     Returns:
         (N,) losses, (N,) derivatives.
@@ -152,9 +159,9 @@ def slope_pass(
             # When first used, forward mode loads a part of torch that torch itself calls outdated.
             warnings.simplefilter("ignore", FutureWarning)
             moving = {
-                name: forward_mode.make_dual(parameter.detach(), tangent)
-                for (name, parameter), tangent in zip(
-                    network.named_parameters(), direction, strict=True
+                name: forward_mode.make_dual(point.detach(), tangent)
+                for (name, _), point, tangent in zip(
+                    network.named_parameters(), at or network.parameters(), direction, strict=True
                 )
             }
 
@@ -167,6 +174,11 @@ def slope_pass(
             losses.append(loss.primal)
             slopes.append(loss.tangent)
     return torch.cat(losses), torch.cat(slopes)
+
+
+def confidence(logits: Tensor, labels: Tensor) -> Tensor:
+    """Probability of each image's label, (N,), of (N, K) logits."""
+    return logits.softmax(1).gather(1, labels[:, None])[:, 0]
 
 
 @torch.no_grad()

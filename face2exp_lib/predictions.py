@@ -56,13 +56,13 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     """
     flat = pa.array(predictions.probabilities.ravel(), pa.float32())
     columns = {
-        "image": pa.array([_text(image) for image in predictions.images], pa.string()),
+        "image": pa.array([as_text(image) for image in predictions.images], pa.string()),
         "label": pa.array(predictions.labels, pa.int8()),
         "predicted": pa.array(predictions.predicted, pa.int8()),
         "probabilities": pa.FixedSizeListArray.from_arrays(flat, len(predictions.names)),
     }
     if predictions.identities is not None:
-        columns["identity"] = pa.array([_text(name) for name in predictions.identities])
+        columns["identity"] = pa.array([as_text(name) for name in predictions.identities])
     table = pa.table(columns).replace_schema_metadata(
         {"class_names": json.dumps(predictions.names)}
     )
@@ -100,5 +100,6 @@ def read_predictions(path: Path) -> Predictions:
         ) from error
 
 
-def _text(name: object) -> str:
+def as_text(name: object) -> str:
+    """An id as text that every file can hold, with backslash escapes where it is none."""
     return str(name).encode(errors="backslashreplace").decode()

@@ -12,9 +12,9 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from face2exp_lib.batches import Batch, DecodedFaces, StepFaces, decode_faces
-from face2exp_lib.config import Data
 from face2exp_lib.facesets import FaceSet
 from face2exp_lib.images import FORMATS
+from face2exp_lib.run_options import Data
 from face2exp_lib.shard_sets import ShardReader, ShardSet, points_of
 from face2exp_lib.streaming import ShardedFaces, StreamBatches, StreamOrder
 

@@ -17,7 +17,6 @@ from face2exp_lib.checkpoint import save_checkpoint
 from face2exp_lib.config import RunConfig, dump_config
 from face2exp_lib.errors import Face2ExpError, RunStopped
 from face2exp_lib.evaluation import choose_device, evaluate_network
-from face2exp_lib.metrics_log import MetricsLog
 from face2exp_lib.passes import compile_networks, eager
 from face2exp_lib.phases import NO_PASSES, Phase, StepInput
 from face2exp_lib.plans import Plan, plan_run
@@ -26,6 +25,7 @@ from face2exp_lib.run_folder import claimed, must_be_same_data
 from face2exp_lib.run_state import Place, checkpoints, restore_state, save_state
 from face2exp_lib.splits import RunData, read_run_data
 from face2exp_lib.storage import write_json, write_text
+from face2exp_lib.telemetry import Distance, Records
 
 NAMED_IDS = 5  # images that a message names
 
@@ -63,9 +63,10 @@ def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
     write_json(run_dir / "environment.json", environment())
     write_json(run_dir / "data.json", data.record())
     num_steps = sum(phase.num_steps for phase in plan.phases)
-    log = MetricsLog(run_dir / "metrics.jsonl", keep_before=place.step)
+    records = Records(config, run_dir, keep_before=place.step)
+    distance = Distance(config, data)
     bar = tqdm(total=num_steps, initial=place.step, desc=run_dir.name, unit="step")
-    with closing(log), bar, _stop_requests() as stop:
+    with closing(records), bar, _stop_requests() as stop:
         for index, phase, given, losses in _steps(plan, place):
             record = {
                 "step": place.step,
@@ -77,6 +78,7 @@ def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
             done = place.step == num_steps
             if place.step % config.training.eval_every_steps == 0 or done:
                 record["validation"] = scores = _validate(config, plan, validation)
+                record["distance"] = distance.measure(plan.validated)
                 score = scores[plan.deployed]["mean_class_accuracy"]
                 bar.set_postfix(val_mean=f"{score:.1f}")
                 if score > place.best_score:
@@ -84,9 +86,9 @@ def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
                     weights = plan.networks[plan.deployed].state_dict()
                     best = {"step": place.step, "network": weights}
                     save_checkpoint(run_dir / "checkpoints" / "best.pt", best)
-            log.append(record)
+            records.add(record, phase, given, losses)
             if place.step % config.training.checkpoint_every_steps == 0 or done or stop.is_set():
-                log.flush()
+                records.flush(place.step)
                 save_state(run_dir, place, plan, keep=config.training.keep_checkpoints)
             if stop.is_set() and not done:
                 raise RunStopped(f"{run_dir}: stopped after step {place.step} of {num_steps}")
@@ -141,12 +143,17 @@ def _validate(config: RunConfig, plan: Plan, faces: DecodedFaces) -> dict[str, d
 def _finite(
     losses: dict[str, Tensor], phase: Phase, given: StepInput, place: Place
 ) -> dict[str, Any]:
-    """Losses as floats, pseudo labels as counts.
+    """Losses, the pseudo labels' mean confidence and the share that the network which learns them
+    agrees with, as floats; pseudo labels as counts.
 
     Raises:
         Face2ExpError: naming loss, step and images, if one is NaN or infinite.
     """
     numbers = {name: value for name, value in losses.items() if value.ndim == 0}
+    if "confidence_fr" in losses:
+        numbers["confidence"] = losses["confidence_fr"].mean()
+    if "y_learner_fr" in losses:
+        numbers["agreement"] = (losses["y_learner_fr"] == losses["y_hat_fr"]).float().mean()
     # One transfer from the device, not one a loss.
     record: dict[str, Any] = dict(
         zip(numbers, torch.stack([v.float() for v in numbers.values()]).tolist(), strict=True)

@@ -188,10 +188,10 @@ def test_the_ramp_reaches_algorithm_1(make_plan: Callable[..., Plan]) -> None:
     plan = make_plan("meta.ramp_steps=4", "meta.w_c=2")
     weights = []
 
-    def watch(*arguments: Any) -> Any:
+    def watch(*arguments: Any, **keys: Any) -> Any:
         (options,) = (a for a in arguments if isinstance(a, MetaOptions))
         weights.append((options.w_u, options.w_c, options.w_f, options.w_s))
-        return step(*arguments)
+        return step(*arguments, **keys)
 
     step = method_steps.meta_step
     with patch.object(method_steps, "meta_step", watch):

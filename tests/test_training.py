@@ -257,6 +257,7 @@ def test_run_directory_holds_what_it_should(finished_runs: dict[str, Path], tiny
         "finished.json",
         "checkpoints/step-00000010.pt",
         "checkpoints/best.pt",
+        *(f"pseudo_labels/before-step-{step:08}.parquet" for step in (4, 6, 8)),
     }
     assert load_config(run / "config.yaml") == tiny()
     # 3 x 2 x 6 + 4 x (2 x 6 + 3 x 5) + 3 x 6 images

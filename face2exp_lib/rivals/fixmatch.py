@@ -53,7 +53,8 @@ def fixmatch_step(
 
     Returns:
         Detached 0-d losses, `kept_fr`, the share of unlabelled images that counted, and the hard
-        labels of all of them `y_hat_fr`, (M,) int64.
+        labels of all of them `y_hat_fr`, (M,) int64; `confidence_fr` and `y_learner_fr` as
+        `meta_step` has them, the latter of the augmented view.
     """
     with frozen_running_stats(network):
         logits_fr = loss_pass(network, batch.x_fr, None, compute).logits
@@ -75,6 +76,8 @@ def fixmatch_step(
         "loss_u": u.loss,
         "kept_fr": kept.to(logits_fr.dtype).mean(),
         "y_hat_fr": y_hat_fr,
+        "confidence_fr": confidence,
+        "y_learner_fr": u.logits.argmax(1),
     }
 
 

@@ -39,7 +39,7 @@ from face2exp_lib.feedback import (
 )
 from face2exp_lib.meta_step import MetaBatch, descend
 from face2exp_lib.networks import frozen_running_stats
-from face2exp_lib.passes import PLAIN, Compute, add_scaled, gradient_pass, loss_pass
+from face2exp_lib.passes import PLAIN, Compute, add_scaled, confidence, gradient_pass, loss_pass
 from face2exp_lib.rivals.uda import consistency_target
 
 
@@ -118,7 +118,8 @@ def meta_pseudo_labels_step(
 
     Returns:
         Detached 0-d losses, `feedback` (h), `feedback_used` (h less its baseline), `kept_fr`, the
-        share of unlabelled images in the UDA loss, and the pseudo labels `y_hat_fr`, (M,) int64.
+        share of unlabelled images in the UDA loss; the pseudo labels `y_hat_fr`, (M,) int64; and
+        `confidence_fr` and `y_learner_fr` as `meta_step` has them.
     """
     eta_s = optimiser_s.param_groups[0]["lr"]
 
@@ -162,6 +163,8 @@ def meta_pseudo_labels_step(
         "feedback_used": used,
         "kept_fr": kept_fr,
         "y_hat_fr": y_hat_fr,
+        "confidence_fr": confidence(logits_fr_aug, y_hat_fr),
+        "y_learner_fr": u.logits.argmax(1),
     }
     if measured.loss_s_after is not None:
         losses["loss_s_after"] = measured.loss_s_after

@@ -25,7 +25,15 @@ from torch.optim import SGD
 
 from face2exp_lib.meta_step import MetaBatch, descend
 from face2exp_lib.networks import frozen_running_stats
-from face2exp_lib.passes import PLAIN, Compute, add_scaled, eager, gradient_pass, loss_pass
+from face2exp_lib.passes import (
+    PLAIN,
+    Compute,
+    add_scaled,
+    confidence,
+    eager,
+    gradient_pass,
+    loss_pass,
+)
 from face2exp_lib.seeding import numpy_generator
 
 
@@ -106,7 +114,8 @@ def noisy_student_step(
         compute: precision and micro-batches; the student runs uncompiled, for the dropout's sake.
 
     Returns:
-        Detached 0-d losses and the most probable classes `y_hat_fr`, (M,) int64.
+        Detached 0-d losses and the most probable classes `y_hat_fr`, (M,) int64, with
+        `confidence_fr` and `y_learner_fr` as `meta_step` has them.
 
     Raises:
         ValueError: if the teacher is in training mode: it would be noised and would change.
@@ -121,7 +130,13 @@ def noisy_student_step(
         with frozen_running_stats(student):
             u = gradient_pass(student, batch.x_fr_aug, target, compute, weight=options.w_u)
     descend(optimiser, list(student.parameters()), add_scaled(s.grad, u.grad))
-    return {"loss_s": s.loss, "loss_u": u.loss, "y_hat_fr": y_hat_fr}
+    return {
+        "loss_s": s.loss,
+        "loss_u": u.loss,
+        "y_hat_fr": y_hat_fr,
+        "confidence_fr": confidence(logits_fr, y_hat_fr),
+        "y_learner_fr": u.logits.argmax(1),
+    }
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from torch.optim import SGD
 
 from face2exp_lib.meta_step import MetaBatch, descend
 from face2exp_lib.networks import frozen_running_stats
-from face2exp_lib.passes import PLAIN, Compute, add_scaled, gradient_pass
+from face2exp_lib.passes import PLAIN, Compute, add_scaled, confidence, gradient_pass
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -73,16 +73,19 @@ def pseudo_label_step(
         compute: precision and micro-batches.
 
     Returns:
-        Detached 0-d losses and `w_u`, and the pseudo labels `y_hat_fr`, (M,) int64.
+        Detached 0-d losses and `w_u`, and the pseudo labels `y_hat_fr`, (M,) int64, with their
+        probabilities `confidence_fr`.
     """
     weight = unlabelled_weight(options, progress)
     s = gradient_pass(network, batch.x_fer, batch.y_fer, compute)
     with frozen_running_stats(network):
         u = gradient_pass(network, batch.x_fr, None, compute, weight=weight)
     descend(optimiser, list(network.parameters()), add_scaled(s.grad, u.grad))
+    y_hat_fr = u.logits.argmax(1)
     return {
         "loss_s": s.loss,
         "loss_u": u.loss,
         "w_u": u.loss.new_tensor(weight),
-        "y_hat_fr": u.logits.argmax(1),
+        "y_hat_fr": y_hat_fr,
+        "confidence_fr": confidence(u.logits, y_hat_fr),
     }

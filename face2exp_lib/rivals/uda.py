@@ -18,7 +18,7 @@ from torch.optim import SGD
 
 from face2exp_lib.meta_step import MetaBatch, descend
 from face2exp_lib.networks import frozen_running_stats
-from face2exp_lib.passes import PLAIN, Compute, add_scaled, gradient_pass, loss_pass
+from face2exp_lib.passes import PLAIN, Compute, add_scaled, confidence, gradient_pass, loss_pass
 
 Schedule = Literal["none", "linear", "log", "exp"]
 TSA_SCALE = 5.0  # the paper's constant in the log and exp schedules
@@ -116,12 +116,14 @@ def uda_step(
 
     Returns:
         Detached 0-d losses, `kept_fr`, the share of unlabelled images that counted, and the most
-        probable classes `y_hat_fr`, (M,) int64.
+        probable classes `y_hat_fr`, (M,) int64; `confidence_fr` and `y_learner_fr` as `meta_step`
+        has them, the latter of the augmented view.
     """
     with frozen_running_stats(network):
         logits_fr = loss_pass(network, batch.x_fr, None, compute).logits
         target, kept_fr = consistency_target(logits_fr, options.temperature, options.confidence)
         u = gradient_pass(network, batch.x_fr_aug, target, compute, weight=options.w_u)
+    y_hat_fr = logits_fr.argmax(1)
     threshold = annealing_threshold(options.tsa, progress, num_classes=logits_fr.shape[1])
     s = gradient_pass(
         network,
@@ -135,5 +137,7 @@ def uda_step(
         "loss_s": s.loss,
         "loss_u": u.loss,
         "kept_fr": kept_fr,
-        "y_hat_fr": logits_fr.argmax(1),
+        "y_hat_fr": y_hat_fr,
+        "confidence_fr": confidence(logits_fr, y_hat_fr),
+        "y_learner_fr": u.logits.argmax(1),
     }

@@ -193,6 +193,7 @@ def test_labels_are_drawn_unless_the_most_probable_are_asked_for() -> None:
 def test_returns_are_detached_scalars_and_the_labels() -> None:
     result = run(small(0), small(1), images(), MetaPseudoLabelsOptions())
     assert result.pop("y_hat_fr").dtype == torch.int64
+    assert result.pop("confidence_fr").shape == result.pop("y_learner_fr").shape == (6,)
     for name, value in result.items():
         assert value.shape == (), name
         assert not value.requires_grad, name
