@@ -47,6 +47,10 @@ class View:
         """The same parameters on another device."""
         return View(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
+    def rows(self, part: slice) -> "View":
+        """The parameters of some of the images."""
+        return View(**{field.name: getattr(self, field.name)[part] for field in fields(self)})
+
 
 def centre_view(num_images: int) -> View:
     """The view used for evaluation: the centre crop, nothing else."""

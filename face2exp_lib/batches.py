@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
+from face2exp_lib import world
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet
 from face2exp_lib.images import Images, decode_sized
@@ -151,7 +152,8 @@ def step_batches(
     workers: int,
     balanced: bool = False,
 ) -> Iterator[Batch]:
-    """Batches `start` to `stop - 1` of the endless stream that (seed, stream) names.
+    """Batches `start` to `stop - 1` of the endless stream that (seed, stream) names, and of each
+    the rows that this process works on.
 
     With `balanced`, for faces with labels, every class comes alike: `sampling.BalancedBatches`.
     """
@@ -159,8 +161,10 @@ def step_batches(
     if balanced:
         assert isinstance(faces, DecodedFaces)
         labels = faces.labels.numpy()
-        return _batches(faces, BalancedBatches(labels, batch_size, **where), workers)
-    return _batches(faces, faces.step_sampler(batch_size, **where), workers)
+        whole: Sampler[list[int]] = BalancedBatches(labels, batch_size, **where)
+    else:
+        whole = faces.step_sampler(batch_size, **where)
+    return _batches(faces, (batch[world.share(batch_size)] for batch in whole), workers)
 
 
 def ordered_batches(faces: DecodedFaces, batch_size: int, workers: int) -> Iterator[Batch]:

@@ -58,7 +58,8 @@ def _train(options: argparse.Namespace) -> None:
     config = load_config(options.config, options.set)
     run_dir = options.run_dir or Path("runs") / f"{config.name}-{config.method}-seed{config.seed}"
     train(config, run_dir, data_root(options.data_root), resume=options.resume)
-    print(f"{run_dir}: trained; next: face2exp evaluate {run_dir} --split test")
+    if os.environ.get("RANK", "0") == "0":
+        print(f"{run_dir}: trained; next: face2exp evaluate {run_dir} --split test")
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from face2exp_lib import world
 from face2exp_lib.networks import frozen_running_stats
 from face2exp_lib.passes import Compute, Grads, gradient_pass, loss_pass, slope_pass
 
@@ -78,7 +79,9 @@ def begin_feedback(
     def jvp(grad_u: Grads, eta_a: float) -> Measured:
         with frozen_running_stats(adaptation):
             losses, slopes = slope_pass(adaptation, x_fer, y_fer, grad_u, compute)
-        return Measured(eta_a * slopes.mean(), losses.mean(), None)
+        loss, slope = losses.mean(), slopes.mean()
+        world.average((loss, slope))
+        return Measured(eta_a * slope, loss, None)
 
     def labelled_loss() -> Tensor:
         with frozen_running_stats(adaptation):

@@ -112,3 +112,15 @@ def frozen_running_stats(network: nn.Module) -> Iterator[None]:
     finally:
         for norm, was_tracked in zip(norms, tracked, strict=True):
             norm.track_running_stats = was_tracked
+
+
+def synchronised(network: nn.Module) -> nn.Module:
+    """The same network with batch norm over the images of all processes.
+
+    Raises:
+        Face2ExpError: on a CPU, where torch has no such layer.
+    """
+    if next(network.parameters()).device.type != "cuda":
+        raise Face2ExpError("compute.batch_norm sync needs GPUs: set it to local")
+    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    return converted

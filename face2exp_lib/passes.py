@@ -1,7 +1,8 @@
 """One pass of a network over a batch: its loss, with a gradient, a slope or neither.
 
 A step of training is a few of these, one after the other: each frees its graph before the next
-begins, so the activations of one pass are all that is ever held.
+begins, so the activations of one pass are all that is ever held. Where a run has several processes,
+x is a process's part of the batch, and losses and gradients are means over all of them.
 """
 
 import math
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from face2exp_lib import world
 from face2exp_lib.errors import Face2ExpError
 
 Grads = tuple[Tensor, ...]
@@ -39,6 +41,10 @@ class Compute:
         micro_batch_size: the most images in one pass. A larger batch is cut into parts as equal as
             possible and their gradients are added up, before f is formed. Each part is normalised
             by its own batch statistics, and moves the running ones. None: the batch in one piece.
+        batch_norm: where a run has several processes, whose images a batch is normalised by:
+            `local`, a process's own part, as if it were a micro-batch (default); or `sync`, the
+            whole batch's, as one process would, at an exchange a layer. `sync` needs GPUs, and does
+            not work in forward mode. Running statistics are averaged in any case.
         compile: let torch.compile fuse what it can. The first step then takes a minute or more; a
             CPU needs a C++ compiler. Whether it pays depends on the machine: measure it.
     """
@@ -46,6 +52,7 @@ class Compute:
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     loss_scale: float = 1024.0
     micro_batch_size: int | None = None
+    batch_norm: Literal["local", "sync"] = "local"
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -64,9 +71,9 @@ class Pass(NamedTuple):
     """What a pass found; everything is detached.
 
     Attributes:
-        loss: 0-d mean over the batch.
+        loss: 0-d mean over the batch, all processes together.
         grad: of the weighted loss, one tensor a parameter; empty if none was asked for.
-        logits: (N, K), float32 whatever the precision.
+        logits: (N, K), float32 whatever the precision; this process's own.
     """
 
     loss: Tensor
@@ -113,7 +120,9 @@ def gradient_pass(
     if scale != 1.0:
         for grad in grads:
             grad.div_(scale)
-    return Pass(torch.stack(losses).sum(), grads, torch.cat(logits))
+    mean_loss = torch.stack(losses).sum()
+    world.average((mean_loss, *grads))
+    return Pass(mean_loss, grads, torch.cat(logits))
 
 
 @torch.no_grad()
@@ -125,7 +134,9 @@ def loss_pass(network: nn.Module, x: Tensor, target: Tensor | None, compute: Com
         wanted = scores.argmax(1) if target is None else target[part]
         losses.append(share * F.cross_entropy(scores, wanted))
         logits.append(scores)
-    return Pass(torch.stack(losses).sum(), (), torch.cat(logits))
+    mean_loss = torch.stack(losses).sum()
+    world.average((mean_loss,))
+    return Pass(mean_loss, (), torch.cat(logits))
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from face2exp_lib import world
 from face2exp_lib.augmentation import draw_conventional, draw_extensive
 from face2exp_lib.batches import Batch, ChosenFaces, DecodedFaces, StepFaces, step_batches
 from face2exp_lib.budget import Passes
@@ -50,8 +51,8 @@ class StepInput:
     """What a method's step is given beside its phase.
 
     Attributes:
-        batch: both mini-batches; of a phase without unlabelled faces, x_fr and x_fr_aug have no
-            rows.
+        batch: both mini-batches, or this process's rows where a run has several; of a phase without
+            unlabelled faces, x_fr and x_fr_aug have no rows.
         step: in the phase, from 0.
         indices_fer, indices_fr: (N,) and (M,) int64, positions of the faces in their sets.
     """
@@ -193,14 +194,20 @@ class Phase:
         data = self.config.data
         generator = self.generator(purpose, step)
         crop_fraction = data.view_size / data.stored_size
+        # For the whole batch, however many processes share it, and of that the rows at hand.
+        total = world.size() * len(faces.images)
+        mine = world.share(total)
         if kind == "aug":
+            landmarks = faces.landmarks.new_zeros(total, *faces.landmarks.shape[1:])
+            landmarks[mine] = faces.landmarks
             drawn = draw_aug(
-                faces.landmarks,
+                landmarks,
                 generator,
                 self.config.aug,
                 crop_fraction=crop_fraction,
                 stored_size=data.stored_size,
             )
         else:
-            drawn = DRAW[kind](len(faces.images), generator, crop_fraction=crop_fraction)
-        return apply_view(faces.images.to(self.device), drawn.to(self.device), data.view_size)
+            drawn = DRAW[kind](total, generator, crop_fraction=crop_fraction)
+        drawn = drawn.rows(mine).to(self.device)
+        return apply_view(faces.images.to(self.device), drawn, data.view_size)

@@ -21,6 +21,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from face2exp_lib import world
 from face2exp_lib.batches import DecodedFaces, StepFaces
 from face2exp_lib.budget import LABELS_ALONE, learning, looking, step_passes
 from face2exp_lib.config import RunConfig
@@ -28,7 +29,7 @@ from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import predict_faces
 from face2exp_lib.labels import class_names
 from face2exp_lib.method_steps import STEPS, class_balanced, noisy_student, scn, supervised
-from face2exp_lib.networks import build_network
+from face2exp_lib.networks import build_network, synchronised
 from face2exp_lib.phases import Phase, Rate
 from face2exp_lib.rivals.class_balanced import class_weights
 from face2exp_lib.rivals.noisy_student import choose_images
@@ -87,6 +88,8 @@ def plan_run(config: RunConfig, data: RunData, device: torch.device) -> Plan:
         ).to(device)
         for name in names
     }
+    if config.compute.batch_norm == "sync" and world.size() > 1:
+        networks = {name: synchronised(network) for name, network in networks.items()}
     labelled = DecodedFaces(data.labelled, config.data.stored_size, in_memory=config.data.in_memory)
     plan = Plan(networks, deployed_network(config), [])
     if config.method in LABELS_ALONE:

@@ -1,9 +1,11 @@
 """Train a run: phases, validation, checkpoints, resume."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from face2exp_lib import world
 from face2exp_lib.batches import DecodedFaces
 from face2exp_lib.checkpoint import save_checkpoint
 from face2exp_lib.config import RunConfig, dump_config
@@ -35,6 +38,8 @@ def train(
 ) -> None:
     """Train one run into `run_dir`; with `resume`, go on from its last checkpoint (or begin).
 
+    Under torchrun every process calls this alike, and all see `run_dir`.
+
     On the same machine and versions a resumed run ends with the same weights and metrics, bit for
     bit, as an uninterrupted one, wherever it was killed. On SIGTERM the step at hand is finished
     and a checkpoint written. A finished run is left as it is.
@@ -45,12 +50,36 @@ def train(
             began; if a loss or weight is not finite; if the disk is full.
         RunStopped: after SIGTERM.
     """
-    with claimed(config, run_dir, resume=resume):
+    with world.joined(config.device), _claimed_by_one(config, run_dir, resume):
         if not (run_dir / "finished.json").exists():
             _train(config, run_dir, data_root)
 
 
+@contextmanager
+def _claimed_by_one(config: RunConfig, run_dir: Path, resume: bool) -> Iterator[None]:
+    """The first process holds the folder and is the only one that writes; the others follow."""
+    with claimed(config, run_dir, resume=resume) if world.rank() == 0 else nullcontext():
+        world.wait()
+        yield
+
+
+def must_part(config: RunConfig) -> None:
+    """Make sure that a run's processes can share its batches."""
+    for key in ("batch_size_fer", "batch_size_fr"):
+        number = getattr(config.training, key)
+        if number % world.size() or number < 2 * world.size():
+            raise Face2ExpError(
+                f"training.{key} {number} does not part into {world.size()} processes with two "
+                "images or more each: change one of the two"
+            )
+    if config.method == "scn" and world.size() > 1:
+        raise Face2ExpError(
+            "method scn ranks the images of a whole batch, which one process has to see: start one"
+        )
+
+
 def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
+    must_part(config)
     data = read_run_data(config, data_root)
     if checkpoints(run_dir):
         must_be_same_data(data, run_dir)
@@ -59,15 +88,26 @@ def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
     size, in_memory = config.data.stored_size, config.data.in_memory
     validation = DecodedFaces(data.validation, size, in_memory=in_memory)
     place = restore_state(run_dir, plan)
-    write_text(run_dir / "config.yaml", dump_config(config))
-    write_json(run_dir / "environment.json", environment())
-    write_json(run_dir / "data.json", data.record())
+    writes = world.rank() == 0
+    if writes:
+        write_text(run_dir / "config.yaml", dump_config(config))
+        write_json(run_dir / "environment.json", environment() | {"processes": world.size()})
+        write_json(run_dir / "data.json", data.record())
     num_steps = sum(phase.num_steps for phase in plan.phases)
-    records = Records(config, run_dir, keep_before=place.step)
+    records = Records(config, run_dir, keep_before=place.step) if writes else None
     distance = Distance(config, data)
-    bar = tqdm(total=num_steps, initial=place.step, desc=run_dir.name, unit="step")
-    with closing(records), bar, _stop_requests() as stop:
+    bar = tqdm(
+        total=num_steps,
+        initial=place.step,
+        desc=run_dir.name,
+        unit="step",
+        disable=not writes or bool(os.environ.get("TQDM_DISABLE")),  # tqdm's own variable
+    )
+    with closing(records) if records else nullcontext(), bar, _stop_requests() as requested:
         for index, phase, given, losses in _steps(plan, place):
+            given, losses = _of_all_processes(given, losses)
+            world.average(_running_statistics(plan))
+            stop = world.anywhere(requested.is_set(), phase.device)
             record = {
                 "step": place.step,
                 "phase": phase.name,
@@ -85,14 +125,17 @@ def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
                     place = place._replace(best_score=score)
                     weights = plan.networks[plan.deployed].state_dict()
                     best = {"step": place.step, "network": weights}
-                    save_checkpoint(run_dir / "checkpoints" / "best.pt", best)
-            records.add(record, phase, given, losses)
-            if place.step % config.training.checkpoint_every_steps == 0 or done or stop.is_set():
-                records.flush(place.step)
-                save_state(run_dir, place, plan, keep=config.training.keep_checkpoints)
-            if stop.is_set() and not done:
+                    if writes:
+                        save_checkpoint(run_dir / "checkpoints" / "best.pt", best)
+            if records:
+                records.add(record, phase, given, losses)
+                if place.step % config.training.checkpoint_every_steps == 0 or done or stop:
+                    records.flush(place.step)
+                    save_state(run_dir, place, plan, keep=config.training.keep_checkpoints)
+            if stop and not done:
                 raise RunStopped(f"{run_dir}: stopped after step {place.step} of {num_steps}")
-    write_json(run_dir / "finished.json", _summary(plan, data, place))
+    if writes:
+        write_json(run_dir / "finished.json", _summary(plan, data, place))
 
 
 def _steps(plan: Plan, place: Place) -> Iterator[tuple[int, Phase, StepInput, dict[str, Tensor]]]:
@@ -102,6 +145,28 @@ def _steps(plan: Plan, place: Place) -> Iterator[tuple[int, Phase, StepInput, di
             done_before = sum(earlier.num_steps for earlier in plan.phases[:index])
             for given, losses in phase.steps(max(place.step - done_before, 0)):
                 yield index, phase, given, losses
+
+
+def _of_all_processes(
+    given: StepInput, losses: dict[str, Tensor]
+) -> tuple[StepInput, dict[str, Tensor]]:
+    """The whole batch's images, and what the step told of them: means, and a row an image."""
+    if world.size() == 1:
+        return given, losses
+    device = next(iter(losses.values())).device
+    numbers = [value for value in losses.values() if value.ndim == 0]
+    world.average(numbers)
+    rows = {name: world.gather(value) for name, value in losses.items() if value.ndim}
+    fer, fr = (
+        world.gather(indices.to(device)).cpu() for indices in (given.indices_fer, given.indices_fr)
+    )
+    return replace(given, indices_fer=fer, indices_fr=fr), {**losses, **rows}
+
+
+def _running_statistics(plan: Plan) -> list[Tensor]:
+    """Of batch norm, which each process moves by its own images."""
+    found = [buffer for network in plan.networks.values() for buffer in network.buffers()]
+    return [buffer for buffer in found if buffer.is_floating_point()]
 
 
 @contextmanager

@@ -12,6 +12,7 @@ ADAPTERS = PACKAGE / "adapters"
 RIVALS = PACKAGE / "rivals"
 ORDER = (
     "errors",
+    "world",
     "labels",
     "storage",
     "workers",

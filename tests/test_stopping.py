@@ -211,3 +211,65 @@ def test_processes_that_decode_die_without_a_traceback(
     # torch itself may print what one of its destructors met, where it was killed.
     assert "Traceback" not in errors or not whole_group
     assert errors.endswith("--resume goes on from the last checkpoint\n")
+
+
+KILLED = """\
+import os, random, signal, sys
+import torch
+torch.set_num_threads(1)
+from face2exp_lib import storage, training
+from face2exp_lib.cli import main
+where, count = sys.argv[1], int(sys.argv[2])
+def after(function, name):
+    left = [count]
+    def counted(*arguments, **options):
+        if where == name:
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **options)
+    return counted
+os.replace = after(os.replace, "replace")
+os.fsync = after(os.fsync, "fsync")
+training._finite = after(training._finite, "step")
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+@pytest.mark.parametrize("where", ["step", "fsync", "replace"])
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(
+    where: str,
+    tiny: Tiny,
+    squares_root: Path,
+    finished_runs: dict[str, Path],
+    tmp_path: Path,
+) -> None:
+    """SIGKILL at random steps, or while a file (a checkpoint among them) is half written, or
+    written and not yet in its place."""
+    config, run = tmp_path / "c.yaml", tmp_path / "run"
+    config.write_text(dump_config(tiny()))
+    options = ["train", str(config), "--run-dir", str(run), "--data-root", str(squares_root)]
+    # After a kill at its first files a run stands where it stood; more of them get it further.
+    counts = {"step": [2, 5, 3], "fsync": [5, 9], "replace": [5, 8]}[where]
+    generator = np.random.default_rng(7)
+    for count in [*counts, int(generator.integers(4, 8)), 10**6]:
+        program = [sys.executable, "-c", KILLED, where, str(count), *options, "--resume"]
+        done = subprocess.run(
+            program, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+        )
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+    assert done.returncode == 0
+    for name in ("metrics.jsonl", "finished.json"):
+        assert (run / name).read_bytes() == (finished_runs["meta"] / name).read_bytes()
+    states = [
+        torch.load(folder / "checkpoints" / "step-00000010.pt", weights_only=True)
+        for folder in (run, finished_runs["meta"])
+    ]
+    for name, network in states[0]["networks"].items():
+        for key, value in network.items():
+            assert torch.equal(value, states[1]["networks"][name][key]), (name, key)
+    used = [state["state"]["feedback_history"]["used"] for state in states]
+    assert torch.equal(*used)
+    assert not list(run.rglob(".*.??????"))

@@ -30,6 +30,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from face2exp_lib import world
 from face2exp_lib.feedback import (
     FeedbackHistory,
     FeedbackNorm,
@@ -83,7 +84,8 @@ def sampled_labels(probabilities: Tensor, generator: torch.Generator) -> Tensor:
     Returns:
         (M,) int64.
     """
-    uniform = torch.rand(len(probabilities), 1, generator=generator, dtype=torch.float64)
+    drawn = world.size() * len(probabilities)  # for the whole batch, however it is shared out
+    uniform = torch.rand(drawn, 1, generator=generator, dtype=torch.float64)[world.share(drawn)]
     below = probabilities.double().cumsum(1) <= uniform.to(probabilities.device)
     return below.sum(1).clamp(max=probabilities.shape[1] - 1)  # a sum may round to under 1
 

@@ -23,6 +23,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from face2exp_lib import world
 from face2exp_lib.meta_step import MetaBatch, descend
 from face2exp_lib.networks import frozen_running_stats
 from face2exp_lib.passes import (
@@ -147,7 +148,9 @@ def _dropout_before_last_layer(
 
     def drop(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
         (features,) = inputs
-        kept = torch.rand(features.shape, generator=generator) >= rate
+        drawn = world.size() * len(features)  # for the whole batch, however it is shared out
+        kept = torch.rand(drawn, *features.shape[1:], generator=generator) >= rate
+        kept = kept[world.share(drawn)]
         return (features * (kept.to(features) / (1 - rate)),)
 
     handle = network.get_submodule("fc").register_forward_pre_hook(drop)
