@@ -78,6 +78,7 @@ def step_passes(
     *,
     feedback: FeedbackWay = "exact",
     moving_target: bool = False,
+    together: bool = False,
 ) -> Passes:
     """Passes of one step.
 
@@ -87,6 +88,7 @@ def step_passes(
         m: unlabelled (FR) images in a batch.
         feedback: how it is measured, in the two methods that have it.
         moving_target: of Meta-Face2Exp, where `consistency_target` is `moving`.
+        together: of Meta-Face2Exp, where `batch_norm` is: every pass takes both kinds of images.
     """
     match method:
         case "supervised" | "class_balanced" | "scn":
@@ -101,6 +103,8 @@ def step_passes(
             teacher = learning(n + m) + looking(2 * m)
             return student + teacher
         case "meta":
+            if together:
+                n = m = n + m
             adaptation = learning(m) + feedback_passes(feedback, n)
             # x_FR for the labels and for line 15's gradient, if there is f; x_FER; Aug(x_FR)
             base = (looking(m) if feedback == "none" else learning(m)) + learning(n + m)

@@ -1,7 +1,8 @@
 """The feedback coefficient f (paper Eq. 6): three ways to measure it, and what to make of it.
 
-Whichever way, x_FER is normalised by its own batch statistics before and after A's step, and the
-running ones stay as they are: f compares two points of one function, not two functions.
+Whichever way, x_FER is normalised by batch statistics before and after A's step, its own or those
+of both kinds of images (`MetaOptions.batch_norm`), and the running ones stay as they are: f
+compares two points of one function, not two functions.
 """
 
 from collections.abc import Callable
@@ -53,7 +54,13 @@ Measure = Callable[[Grads, float], Measured]  # of grad_u and eta_A, once A has 
 
 
 def begin_feedback(
-    way: FeedbackWay, adaptation: nn.Module, x_fer: Tensor, y_fer: Tensor, compute: Compute
+    way: FeedbackWay,
+    adaptation: nn.Module,
+    x_fer: Tensor,
+    y_fer: Tensor,
+    compute: Compute,
+    *,
+    beside: Tensor | None = None,
 ) -> Measure:
     """Look at A before its step; returns what looks at it afterwards and tells f.
 
@@ -68,24 +75,26 @@ def begin_feedback(
         adaptation: A at theta_A, in training mode.
         x_fer, y_fer: the labelled batch, (N, 3, s, s) and (N,) int64.
         compute: precision and micro-batches.
+        beside: images in the same batch, see `gradient_pass`.
     """
 
     def exact(grad_u: Grads, eta_a: float) -> Measured:
         with frozen_running_stats(adaptation):
-            after = gradient_pass(adaptation, x_fer, y_fer, compute)
+            after = gradient_pass(adaptation, x_fer, y_fer, compute, beside=beside)
         feedback = feedback_coefficient(after.grad, grad_u, eta_a)
         return Measured(feedback, after.loss, total_norm(after.grad))
 
     def jvp(grad_u: Grads, eta_a: float) -> Measured:
         with frozen_running_stats(adaptation):
-            losses, slopes = slope_pass(adaptation, x_fer, y_fer, grad_u, compute)
+            losses, slopes = slope_pass(adaptation, x_fer, y_fer, grad_u, compute, beside=beside)
         loss, slope = losses.mean(), slopes.mean()
         world.average((loss, slope))
         return Measured(eta_a * slope, loss, None)
 
     def labelled_loss() -> Tensor:
         with frozen_running_stats(adaptation):
-            return loss_pass(adaptation, x_fer, y_fer, replace(compute, precision="float32")).loss
+            full = replace(compute, precision="float32")
+            return loss_pass(adaptation, x_fer, y_fer, full, beside=beside).loss
 
     if way == "exact":
         return exact
@@ -111,6 +120,8 @@ def image_feedback(
     y_fer: Tensor,
     scale: float,
     compute: Compute,
+    *,
+    together: bool = False,
 ) -> Tensor:
     """f_i, each unlabelled image's share of f; their mean is f.
 
@@ -127,13 +138,17 @@ def image_feedback(
         x_fer, y_fer: the labelled batch.
         scale: eta_A times the weight of L_u in A's step.
         compute: precision and micro-batches.
+        together: both batches are normalised as one.
 
     Returns:
         (M,) float32.
     """
+    beside_fer, beside_fr = (x_fr, x_fer) if together else (None, None)
     with frozen_running_stats(adaptation):
-        after = gradient_pass(adaptation, x_fer, y_fer, compute)
-        _, slopes = slope_pass(adaptation, x_fr, y_hat_fr, after.grad, compute, at=theta_a)
+        after = gradient_pass(adaptation, x_fer, y_fer, compute, beside=beside_fer)
+        _, slopes = slope_pass(
+            adaptation, x_fr, y_hat_fr, after.grad, compute, at=theta_a, beside=beside_fr
+        )
     return scale * slopes
 
 

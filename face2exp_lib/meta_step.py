@@ -63,6 +63,9 @@ class MetaOptions:
             its running standard deviation; `minus_average`, f less its running mean.
         feedback_batch: whose f scales L_f: this step's `own`, or, as a control, that of an
             `earlier` batch: right strengths on the wrong faces.
+        batch_norm: which images a pass is normalised by: `separate`, its own alone (default: f then
+            compares one function at two points); or `together`, labelled and unlabelled ones as one
+            batch, as the public code passes them, which makes passes larger.
         w_s, w_c, w_f: weights of L_s, L_c and L_f in B's gradient; 0 switches one off, though it
             is still measured.
         w_u: weight of L_u in A's gradient; f speaks of the step so weighted.
@@ -75,6 +78,7 @@ class MetaOptions:
     feedback: FeedbackWay = "exact"
     feedback_norm: FeedbackNorm = "paper"
     feedback_batch: FeedbackBatch = "own"
+    batch_norm: Literal["separate", "together"] = "separate"
     w_s: float = 1.0
     w_u: float = 1.0
     w_c: float = 1.0
@@ -128,18 +132,24 @@ def meta_step(
         `confidence_fr`, A's own classes before its step `y_learner_fr`, and f_i `feedback_fr`.
     """
     eta_a = optimiser_a.param_groups[0]["lr"]
+    x_a = batch.x_fr if options.adaptation_view == "plain" else batch.x_fr_aug
+    together = options.batch_norm == "together"
+    fer, fr, fr_a = (batch.x_fer, batch.x_fr, x_a) if together else (None, None, None)
 
     # (1) B labels x_FR (line 5). Line 15 needs the gradient of CE(y_hat_FR, B(x_FR)) at this same
     # theta_B: it is taken now and scaled once f is known, so no second pass and no waiting graph.
     with frozen_running_stats(base):
         label_pass = loss_pass if options.feedback == "none" else gradient_pass
-        loss_hat, grad_hat, logits_fr = label_pass(base, batch.x_fr, None, compute)
+        loss_hat, grad_hat, logits_fr = label_pass(base, batch.x_fr, None, compute, beside=fer)
     y_hat_fr = logits_fr.argmax(1)
 
     # (2) A learns from the pseudo labels, theta_A -> theta_A' (line 7).
-    measure = begin_feedback(options.feedback, adaptation, batch.x_fer, batch.y_fer, compute)
-    x_a = batch.x_fr if options.adaptation_view == "plain" else batch.x_fr_aug
-    loss_u, grad_u, logits_a = gradient_pass(adaptation, x_a, y_hat_fr, compute, weight=options.w_u)
+    measure = begin_feedback(
+        options.feedback, adaptation, batch.x_fer, batch.y_fer, compute, beside=fr_a
+    )
+    loss_u, grad_u, logits_a = gradient_pass(
+        adaptation, x_a, y_hat_fr, compute, weight=options.w_u, beside=fer
+    )
     theta_a = tuple(p.detach().clone() for p in adaptation.parameters()) if by_image else ()
     descend(optimiser_a, list(adaptation.parameters()), grad_u)
 
@@ -151,7 +161,9 @@ def meta_step(
     del grad_u  # as large as the network, and no longer needed
 
     # (4) B takes L_s + L_c + L_f (lines 9, 11, 15, 17).
-    loss_s, grad_b, _ = gradient_pass(base, batch.x_fer, batch.y_fer, compute, weight=options.w_s)
+    loss_s, grad_b, _ = gradient_pass(
+        base, batch.x_fer, batch.y_fer, compute, weight=options.w_s, beside=fr
+    )
     grad_norm_s = total_norm(grad_b)
     with frozen_running_stats(base):
         loss_c, grad_c, _ = consistency_pass(base, batch, logits_fr, options, compute)
@@ -184,6 +196,7 @@ def meta_step(
             batch.y_fer,
             eta_a * options.w_u,
             compute,
+            together=together,
         )
     if measured.loss_s_after is not None:
         losses["loss_s_after"] = measured.loss_s_after
@@ -194,7 +207,10 @@ def consistency_pass(
     base: nn.Module, batch: MetaBatch, logits_fr: Tensor, options: MetaOptions, compute: Compute
 ) -> Pass:
     """L_c (Eq. 4) and the gradient of w_c times it; `logits_fr` is B(x_FR), (M, K)."""
-    aug = gradient_pass(base, batch.x_fr_aug, logits_fr.softmax(1), compute, weight=options.w_c)
+    beside = batch.x_fer if options.batch_norm == "together" else None
+    aug = gradient_pass(
+        base, batch.x_fr_aug, logits_fr.softmax(1), compute, weight=options.w_c, beside=beside
+    )
     if options.consistency_target == "fixed":
         return aug
     # L_c depends on theta_B through two passes. Each is differentiated with the other's outcome
@@ -206,6 +222,7 @@ def consistency_pass(
         compute,
         weight=options.w_c,
         criterion=lambda scores, predicted: F.cross_entropy(predicted, scores.softmax(1)),
+        beside=beside,
     )
     return Pass(aug.loss, add_scaled(aug.grad, target.grad), aug.logits)
 

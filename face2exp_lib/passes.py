@@ -94,6 +94,7 @@ def gradient_pass(
     *,
     weight: float = 1.0,
     criterion: Criterion = F.cross_entropy,
+    beside: Tensor | None = None,
 ) -> Pass:
     """Loss of a network on a batch and the gradient of `weight` times it; `.grad` is left alone.
 
@@ -105,13 +106,14 @@ def gradient_pass(
         compute: precision and micro-batches.
         weight: of the loss in the gradient. `Pass.loss` is without it.
         criterion: takes logits and target to the mean loss.
+        beside: images that batch norm takes into the same batch, and the loss does not count.
     """
     parameters = list(network.parameters())
     scale = compute.loss_scale if compute.precision == "float16" else 1.0
     grads: Grads = ()
     losses, logits = [], []
-    for part, share in _parts(len(x), compute):
-        scores = _logits(network, x[part], compute)
+    for part, share, others in _parts(len(x), compute, beside):
+        scores = _logits(network, x[part], others, compute)
         loss = criterion(scores, scores.detach().argmax(1) if target is None else target[part])
         found = gradients(loss * (weight * share * scale), parameters)
         grads = add_scaled(grads, found) if grads else found
@@ -126,11 +128,18 @@ def gradient_pass(
 
 
 @torch.no_grad()
-def loss_pass(network: nn.Module, x: Tensor, target: Tensor | None, compute: Compute) -> Pass:
+def loss_pass(
+    network: nn.Module,
+    x: Tensor,
+    target: Tensor | None,
+    compute: Compute,
+    *,
+    beside: Tensor | None = None,
+) -> Pass:
     """`gradient_pass` without a gradient: forward only, and no graph is kept."""
     losses, logits = [], []
-    for part, share in _parts(len(x), compute):
-        scores = _logits(network, x[part], compute)
+    for part, share, others in _parts(len(x), compute, beside):
+        scores = _logits(network, x[part], others, compute)
         wanted = scores.argmax(1) if target is None else target[part]
         losses.append(share * F.cross_entropy(scores, wanted))
         logits.append(scores)
@@ -148,6 +157,7 @@ def slope_pass(
     compute: Compute,
     *,
     at: Grads | None = None,
+    beside: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Loss of each image and its derivative along a direction in the space of the parameters.
 
@@ -160,6 +170,7 @@ def slope_pass(
         direction: one tensor a parameter.
         compute: precision and micro-batches; forward mode runs uncompiled.
         at: parameters to take in place of the network's own.
+        beside: as in `gradient_pass`.
 
     Returns:
         (N,) losses, (N,) derivatives.
@@ -179,8 +190,8 @@ def slope_pass(
         def along(images: Tensor) -> Tensor:
             return functional_call(network, moving, (images,))
 
-        for part, _ in _parts(len(x), compute):
-            scores = _logits(along, x[part], compute)
+        for part, _, others in _parts(len(x), compute, beside):
+            scores = _logits(along, x[part], others, compute)
             loss = forward_mode.unpack_dual(F.cross_entropy(scores, labels[part], reduction="none"))
             losses.append(loss.primal)
             slopes.append(loss.tangent)
@@ -227,16 +238,23 @@ def eager(compute: Compute) -> AbstractContextManager[object]:
     return torch.compiler.set_stance("force_eager") if compute.compile else nullcontext()
 
 
-def _parts(num_images: int, compute: Compute) -> Iterator[tuple[slice, float]]:
-    """Micro-batches: where each lies in the batch, and what share of it it is."""
+def _parts(
+    num_images: int, compute: Compute, beside: Tensor | None = None
+) -> Iterator[tuple[slice, float, Tensor | None]]:
+    """Micro-batches: where each lies in the batch, what share of it it is, and its part of the
+    images beside it."""
     number = math.ceil(num_images / compute.micro_batch_size) if compute.micro_batch_size else 1
     bounds = [num_images * i // number for i in range(number + 1)]
-    for start, stop in pairwise(bounds):
-        yield slice(start, stop), (stop - start) / num_images
+    others = [None] * number if beside is None else beside.tensor_split(number)
+    for (start, stop), other in zip(pairwise(bounds), others, strict=True):
+        yield slice(start, stop), (stop - start) / num_images, other
 
 
-def _logits(network: Callable[[Tensor], Tensor], x: Tensor, compute: Compute) -> Tensor:
+def _logits(
+    network: Callable[[Tensor], Tensor], x: Tensor, others: Tensor | None, compute: Compute
+) -> Tensor:
+    images = x if others is None else torch.cat([x, others])
     if compute.precision == "float32":
-        return network(x)
+        return network(images)[: len(x)]
     with torch.autocast(x.device.type, DTYPES[compute.precision]):
-        return network(x).float()
+        return network(images).float()[: len(x)]

@@ -193,6 +193,7 @@ def _main(
         training.batch_size_fr,
         feedback=config.meta_pseudo_labels.feedback if mpl else config.meta.feedback,
         moving_target=config.meta.consistency_target == "moving",
+        together=config.meta.batch_norm == "together",
     )
     return Phase(
         config.method,

@@ -103,12 +103,15 @@ def test_counts_are_those_of_real_calls(method: Method) -> None:
 
 @pytest.mark.parametrize("feedback", ["exact", "finite_difference", "none"])
 @pytest.mark.parametrize("target", ["fixed", "moving"])
+@pytest.mark.parametrize("batch_norm", ["separate", "together"])
 def test_options_of_meta_face2exp_are_counted(
-    feedback: FeedbackWay, target: Literal["fixed", "moving"]
+    feedback: FeedbackWay,
+    target: Literal["fixed", "moving"],
+    batch_norm: Literal["separate", "together"],
 ) -> None:
-    options = MetaOptions(feedback=feedback, consistency_target=target)
-    moving = target == "moving"
-    expected = step_passes("meta", N, M, feedback=feedback, moving_target=moving)
+    options = MetaOptions(feedback=feedback, consistency_target=target, batch_norm=batch_norm)
+    moving, together = target == "moving", batch_norm == "together"
+    expected = step_passes("meta", N, M, feedback=feedback, moving_target=moving, together=together)
     assert counted(partial(meta, options=options)) == expected
 
 

@@ -379,3 +379,49 @@ def test_low_precision_step_stays_near_and_keeps_its_weights_in_float32(precisio
     assert low == pytest.approx(exact, rel=0.3)
     assert low != exact
     assert (weights_low - weights_exact).norm() < 1e-2 * weights_exact.norm()
+
+
+def images_in_double_precision() -> MetaBatch:
+    batch = images()
+    return MetaBatch(
+        batch.x_fer.double(), batch.y_fer, batch.x_fr.double(), batch.x_fr_aug.double()
+    )
+
+
+def in_double_precision(way: Any, batch_norm: Any) -> tuple[nn.Module, dict[str, Tensor]]:
+    """A after a step of the small net, and what the step tells."""
+    base, adaptation = (network.double() for network in small_networks())
+    batch = images_in_double_precision()
+    result = meta_step(
+        base,
+        adaptation,
+        SGD(base.parameters(), lr=ETA_B),
+        SGD(adaptation.parameters(), lr=ETA_A),
+        batch,
+        MetaOptions(feedback=way, batch_norm=batch_norm),
+        FeedbackHistory(),
+    )
+    return adaptation, result
+
+
+def test_together_both_kinds_of_images_are_one_batch_of_batch_norm() -> None:
+    """Line 7 and the pseudo labels, beside passes of the concatenated batch written out."""
+    adaptation, result = in_double_precision("exact", "together")
+    base, start = (network.double() for network in small_networks())
+    batch = images_in_double_precision()
+    both, number = torch.cat([batch.x_fr, batch.x_fer]), len(batch.x_fr)
+    y_hat = base(both)[:number].argmax(1)
+    assert result["y_hat_fr"].tolist() == y_hat.tolist()
+    loss_u = F.cross_entropy(start(both)[:number], y_hat)
+    assert_moved(adaptation, start, ETA_A, gradient(start, loss_u))
+    assert result["loss_u"].item() == pytest.approx(loss_u.item(), abs=1e-12)
+    _, apart = in_double_precision("exact", "separate")
+    assert apart["loss_u"].item() != pytest.approx(loss_u.item(), rel=1e-3)
+
+
+def test_together_exact_and_forward_mode_give_one_f() -> None:
+    exact, jvp = (
+        in_double_precision(way, "together")[1]["feedback"].item() for way in ("exact", "jvp")
+    )
+    assert exact == pytest.approx(jvp, abs=1e-10)
+    assert exact != 0

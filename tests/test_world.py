@@ -123,7 +123,6 @@ def test_with_batch_norm_they_are_one_that_works_in_their_parts(tmp_path: Path) 
     out = tmp_path / "out.pt"
     succeeded(started([__file__, "exact", "yes", str(out)]))
     found = torch.load(out, weights_only=True)
-    # parts of 4 of the 8 FER images are the processes'; of the 12 FR images 6 would be
     parted = _in_halves()
     for one, other in zip(parted[0], found["weights"], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
@@ -138,11 +137,11 @@ def _in_halves() -> tuple[list[torch.Tensor], list[float]]:
 
     before = passes._parts
 
-    def halves(num_images: int, compute: Compute) -> Any:
+    def halves(num_images: int, compute: Compute, beside: object) -> Any:
         for start in (0, num_images // 2):
-            yield slice(start, start + num_images // 2), 0.5
+            yield slice(start, start + num_images // 2), 0.5, beside
 
-    passes._parts = halves
+    passes._parts = halves  # type: ignore[assignment]
     try:
         return steps("exact", True, Compute())
     finally:
