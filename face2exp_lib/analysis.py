@@ -171,7 +171,7 @@ def _truth(config: RunConfig, data_root: Path | None, path: Path | None) -> dict
 def _window(table: PseudoLabels, rows: np.ndarray, num_classes: int) -> dict[str, Any]:
     """A stretch of steps: `pseudo_labels` (share of each class), means of `confidence`,
     `agreement` (of the network that learns the labels) and `feedback` (f), the share of steps
-    where f is negative; with the truth `accuracy`, `mean_class_accuracy` (recall) and
+    where f is negative; with the truth `confusion`, `accuracy`, `mean_class_accuracy` (recall) and
     `accuracy_agreed`, of the labels that both networks gave."""
     step, labels = table.step[rows], table.pseudo_label[rows]
     agreed = table.learner[rows] == labels
@@ -192,6 +192,7 @@ def _window(table: PseudoLabels, rows: np.ndarray, num_classes: int) -> dict[str
         right = truth == labels
         recalls = [_mean(right[truth == code]) for code in range(num_classes)]
         measured = [recall for recall in recalls if recall is not None]
+        found["confusion"] = count_confusions(truth[known], labels[known], num_classes).tolist()
         found["accuracy"] = _mean(right[known])
         found["mean_class_accuracy"] = float(np.mean(measured)) if measured else None
         found["accuracy_agreed"] = _mean(right[known & agreed])

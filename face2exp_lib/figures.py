@@ -212,7 +212,7 @@ def face_rows(rows: Mapping[str, torch.Tensor]) -> go.Figure:
     """
     sheet = torch.cat([torch.cat(list(images), 2) for images in rows.values()], 1)
     side = next(iter(rows.values())).shape[-1]
-    source = _webp(sheet.permute(1, 2, 0).numpy())
+    source = picture_source(sheet.permute(1, 2, 0).numpy())
     figure = go.Figure(go.Image(source=source, hoverinfo="skip"))
     figure.update_xaxes(visible=False)
     figure.update_yaxes(
@@ -247,7 +247,7 @@ def expression_sheet(
     for label, faces in sheets.items():
         shown = len(steps) == len(sheets) - 1
         picture = faces.swapaxes(1, 2).reshape(len(rows) * side, len(columns) * side, 3)
-        figure.add_image(source=_webp(picture), hoverinfo="skip", visible=shown)
+        figure.add_image(source=picture_source(picture), hoverinfo="skip", visible=shown)
         # go.Image knows pixels, not faces: invisible marks over the faces carry the notes.
         figure.add_scatter(
             x=x_ticks * len(rows),
@@ -271,7 +271,7 @@ def expression_sheet(
     )
 
 
-def _webp(picture: np.ndarray) -> str:
+def picture_source(picture: np.ndarray) -> str:
     """A picture, (H, W, 3) uint8, as the address of an image that lies in the address itself."""
     stored = io.BytesIO()
     Image.fromarray(picture).save(stored, "WEBP", quality=90)

@@ -4,6 +4,9 @@ As a MyST-NB renderer it turns the `application/vnd.plotly.v1+json` that a bare 
 stores into a drawn figure, so notebooks need no renderer of their own and stay small. As a Sphinx
 extension it puts plotly.js and MathJax beside the pages, copied from the installed packages.
 
+Below each figure the page has what plotly does not offer: its sliders as inputs of the browser,
+which a keyboard, a screen reader and a thumb can move, and its numbers as a table.
+
 A figure's alternative text is owed, and is given with its caption in the cell's metadata:
 
     mystnb:
@@ -11,6 +14,7 @@ A figure's alternative text is owed, and is given with its caption in the cell's
       image: {alt: What one would see.}
 """
 
+import base64
 import html
 import json
 import shutil
@@ -18,11 +22,13 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 from docutils import nodes
 
 if TYPE_CHECKING:
     from myst_nb.core.render import MimeData, NbElementRenderer
     from sphinx.application import Sphinx
+    from sphinx.config import Config
 
 MIME_TYPE = "application/vnd.plotly.v1+json"
 
@@ -39,10 +45,41 @@ CONFIG = {
 # `</script>` or `<!--` inside a label would end or comment out the script: no `<` is left in it.
 DRAWN_FIGURE = """\
 <div id="{id}" class="plotly-figure" role="figure" aria-label="{alt}"></div>
-<script>
-document.addEventListener("DOMContentLoaded", () => Plotly.newPlot("{id}", {figure}));
+{inputs}{table}<script>
+document.addEventListener("DOMContentLoaded", () => {{
+  const drawn = Plotly.newPlot("{id}", {figure});
+  const sliders = {sliders};
+  sliders.forEach((steps, number) => {{
+    const input = document.getElementById("{id}-slider-" + number);
+    input.addEventListener("input", () => drawn.then(() => {{
+      const step = steps[input.valueAsNumber];
+      input.nextElementSibling.textContent = step.label;
+      input.setAttribute("aria-valuetext", step.label);
+      return Plotly[step.method]("{id}", ...step.args);
+    }}));
+  }});
+}});
 </script>
 """
+SLIDER_INPUT = """\
+<label class="plotly-slider">{prefix}
+<input type="range" id="{id}-slider-{number}" min="0" max="{last}" value="{active}"
+aria-valuetext="{label}"><output>{label}</output></label>
+"""
+DATA_TABLE = """<details class="figure-data"><summary>The numbers of this figure</summary>
+<div class="table-wrapper">{tables}</div></details>
+"""
+STYLE = """.plotly-slider { display: flex; gap: 0.6em; align-items: center; flex-wrap: wrap; }
+.plotly-slider input { flex: 1 1 12em; }
+.figure-data { font-size: 0.85em; margin-bottom: 1em; }
+.figure-data .table-wrapper { max-height: 20em; overflow: auto; }
+.figure-data table { border-collapse: collapse; margin: 0.5em 0; }
+.figure-data th, .figure-data td { padding: 0 0.6em; text-align: right; }
+html[data-theme="dark"] .plotly-figure { filter: invert(0.88) hue-rotate(180deg); }
+html[data-theme="dark"] .plotly-figure image { filter: invert(1) hue-rotate(180deg); }
+@media print { .figure-data, .plotly-slider { display: none; } }
+"""
+MOST_ROWS = 60  # of a table; of a longer series every so many rows
 
 
 class PlotlyRenderer:
@@ -66,13 +103,106 @@ class PlotlyRenderer:
             )
         figure: dict[str, Any] = dict(json.loads(json.dumps(data.content)))
         figure["config"] = CONFIG
+        # Unique on its page and the same in every build.
+        name = f"plotly-{data.cell_index}-{data.output_index}"
+        table = data_tables(figure)
+        sliders = figure["layout"].pop("sliders", [])
         content = DRAWN_FIGURE.format(
-            # Unique on its page and the same in every build.
-            id=f"plotly-{data.cell_index}-{data.output_index}",
+            id=name,
             alt=html.escape(alt or ""),
-            figure=json.dumps(figure, sort_keys=True).replace("<", "\\u003c"),
+            inputs="".join(slider_input(name, *slider) for slider in enumerate(sliders)),
+            table=DATA_TABLE.format(tables=table) if table else "",
+            sliders=in_script([slider["steps"] for slider in sliders]),
+            figure=in_script(figure),
         )
         return [nodes.raw("", content, format="html", plotly=True)]
+
+
+def in_script(value: Any) -> str:
+    """JSON that can end no script."""
+    return json.dumps(value, sort_keys=True).replace("<", "\\u003c")
+
+
+def slider_input(name: str, number: int, slider: dict[str, Any]) -> str:
+    """A plotly slider as an input of the browser.
+
+    Args:
+        name: id of the figure.
+        number: which of its sliders.
+        slider: of a figure's layout.
+    """
+    active = slider.get("active", 0)
+    return SLIDER_INPUT.format(
+        id=name,
+        number=number,
+        prefix=html.escape(slider.get("currentvalue", {}).get("prefix", "").strip()),
+        last=len(slider["steps"]) - 1,
+        active=active,
+        label=html.escape(str(slider["steps"][active]["label"])),
+    )
+
+
+def data_tables(figure: dict[str, Any]) -> str:
+    """The numbers of a figure as HTML tables: a matrix for a heat map, else a column a trace; of a
+    figure that moves, those of its first state. Pictures have none."""
+    tables, series = [], []
+    for trace in figure["data"]:
+        if trace.get("visible") is False or trace.get("hoverinfo") == "skip":
+            continue
+        if "z" in trace:
+            rows = [
+                [name, *row]
+                for name, row in zip(_values(trace["y"]), _values(trace["z"]), strict=True)
+            ]
+            tables.append(_table(["", *_values(trace["x"])], rows))
+        elif "x" in trace and "y" in trace:
+            series.append(trace)
+    by_x: dict[str, list[dict[str, Any]]] = {}
+    for trace in series:
+        by_x.setdefault(json.dumps(_values(trace["x"])), []).append(trace)
+    for x, traces in by_x.items():
+        columns = [json.loads(x), *(_values(trace["y"]) for trace in traces)]
+        rows = [list(row) for row in zip(*columns, strict=True)]
+        rows = rows[:: -(-len(rows) // MOST_ROWS) or 1]
+        names = [str(trace.get("name", "")) for trace in traces]
+        tables.append(_table([_axis(figure, "xaxis"), *names], rows))
+    return "".join(tables)
+
+
+def _values(values: Any) -> list[Any]:
+    """A list, or what plotly packs an array into."""
+    if isinstance(values, dict):
+        array = np.frombuffer(base64.b64decode(values["bdata"]), values["dtype"])
+        shape = [int(side) for side in str(values.get("shape", len(array))).split(",")]
+        unpacked: list[Any] = array.reshape(shape).tolist()
+        return unpacked
+    return list(values)
+
+
+def _axis(figure: dict[str, Any], name: str) -> str:
+    return str(figure["layout"].get(name, {}).get("title", {}).get("text", ""))
+
+
+def _table(head: list[Any], rows: list[list[Any]]) -> str:
+    def cells(kind: str, row: list[Any]) -> str:
+        return "".join(f"<{kind}>{html.escape(_text(value))}</{kind}>" for value in row)
+
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    return f"<table><tr>{cells('th', head)}</tr>{body}</table>"
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def offer_colab(app: "Sphinx", config: "Config") -> None:
+    """Buttons to download a notebook and to run it on Colab, where the book has an address that
+    Colab can fetch it from."""
+    options = config.html_theme_options
+    known = bool(options.get("repository_url"))
+    options["use_download_button"] = known
+    if known:
+        options.setdefault("launch_buttons", {})["colab_url"] = "https://colab.research.google.com"
 
 
 def copy_scripts(app: "Sphinx") -> None:
@@ -81,6 +211,7 @@ def copy_scripts(app: "Sphinx") -> None:
         return
     static = Path(app.outdir, "_static")
     static.mkdir(parents=True, exist_ok=True)
+    (static / "plotly-figure.css").write_text(STYLE)
     with as_file(files("plotly") / "package_data" / "plotly.min.js") as script:
         shutil.copyfile(script, static / "plotly.min.js")
     with as_file(files("mathjax") / "static" / "mathjax" / "es5") as mathjax:
@@ -99,10 +230,12 @@ def load_plotly(
     """Load plotly.js on the pages that have a figure, once each."""
     if doctree is not None and any(node.get("plotly") for node in doctree.findall(nodes.raw)):
         app.add_js_file("plotly.min.js", loading_method="defer")
+        app.add_css_file("plotly-figure.css")
 
 
 def setup(app: "Sphinx") -> dict[str, Any]:
     """Sphinx extension."""
+    app.connect("config-inited", offer_colab)
     app.connect("builder-inited", copy_scripts)
     app.connect("html-page-context", load_plotly)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -85,6 +85,7 @@ ORDER = (
     "landmarking",
     "landmark_ray",
     "figures",
+    "lesson_figures",
     "feature_figures",
     "comparison_figures",
     "analysis_figures",

@@ -126,6 +126,7 @@ def test_train_evaluate_predict(
         "metrics.jsonl",
         "predictions-test.parquet",
         "predictions-val.parquet",
+        *(["pseudo_labels"] if method == "meta" else []),
         "test-readings.jsonl",
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]

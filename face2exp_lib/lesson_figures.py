@@ -1,0 +1,358 @@
+"""Figures that answer a question when they are moved; each has a slider.
+
+They are made of what the library computed or a run stored, state by state; nothing here is a model
+of its own.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+from torch import Tensor
+
+from face2exp_lib.feedback import feedback_coefficient
+from face2exp_lib.figures import CLASS_COLOURS, LAYOUT, picture_source
+
+BLUE, ORANGE, GREEN, PINK, GREY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7f7f7f"
+
+
+def moving(
+    states: Mapping[str, Sequence[Any]],
+    *,
+    prefix: str,
+    active: int = 0,
+    titles: Mapping[str, str] | None = None,
+    **layout: Any,
+) -> go.Figure:
+    """A figure with a slider from state to state.
+
+    Args:
+        states: label of a step -> its traces, as many and of the same kinds in every state.
+        prefix: what stands before the label.
+        active: the state that is shown first.
+        titles: label -> what is written above the figure in that state.
+        layout: of the figure.
+    """
+    labels = list(states)
+
+    def title(label: str) -> dict[str, Any]:
+        return {"title": {"text": titles[label], "font": {"size": 14}}} if titles else {}
+
+    figure = go.Figure(
+        data=list(states[labels[active]]),
+        frames=[
+            go.Frame(name=label, data=list(states[label]), layout=title(label)) for label in labels
+        ],
+    )
+    steps = [
+        {
+            "label": label,
+            "method": "animate",
+            "args": [[label], {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}],
+        }
+        for label in labels
+    ]
+    slider = {
+        "steps": steps,
+        "active": active,
+        "currentvalue": {"prefix": prefix},
+        "pad": {"t": 60},
+    }
+    base = {**LAYOUT, "legend": {"orientation": "h", "y": -0.2}, **title(labels[active]), **layout}
+    return figure.update_layout(**base, sliders=[slider])
+
+
+def shares_by_set(sets: Mapping[str, Mapping[str, int]]) -> go.Figure:
+    """Class shares of one set after the other; above, its largest over its smallest class, and the
+    number of equally large classes that would be as unsure (the exponential of the entropy).
+
+    Args:
+        sets: name -> class -> number of images.
+    """
+    states, titles = {}, {}
+    for name, counts in sets.items():
+        numbers = np.array(list(counts.values()), dtype=float)
+        shares = numbers / numbers.sum()
+        entropy = -(shares[shares > 0] * np.log(shares[shares > 0])).sum()
+        ratio = "infinite" if numbers.min() == 0 else f"{numbers.max() / numbers.min():.1f}"
+        titles[name] = (
+            f"{int(numbers.sum()):,} images; largest class : smallest {ratio}; "
+            f"as unsure as {np.exp(entropy):.1f} equal classes"
+        )
+        states[name] = [_bars(list(counts), 100 * shares, "share of the set, %")]
+    return moving(
+        states,
+        prefix="set: ",
+        titles=titles,
+        yaxis={"title": {"text": "share of the set, %"}, "range": [0, 60]},
+        showlegend=False,
+    )
+
+
+def cost_of_balance(counts: Mapping[str, int], percents: Sequence[int]) -> go.Figure:
+    """What a draw of so many percent keeps of each class: balanced by Smp, and in proportion.
+
+    A balanced draw takes the same of each class and so ends at the smallest one: what it would
+    want beyond is named above the figure.
+
+    Args:
+        counts: class -> images of the long-tailed set.
+        percents: of the whole set, one a state.
+    """
+    total, smallest = sum(counts.values()), min(counts.values())
+    states, titles = {}, {}
+    for percent in percents:
+        wanted = total * percent // 100 // len(counts)
+        kept = min(wanted, smallest)
+        label = f"{percent} %"
+        states[label] = [
+            go.Bar(name="as collected", x=list(counts), y=list(counts.values()), marker_color=GREY),
+            go.Bar(
+                name="drawn in proportion",
+                x=list(counts),
+                y=[count * percent // 100 for count in counts.values()],
+                marker_color=ORANGE,
+            ),
+            go.Bar(name="drawn by Smp", x=list(counts), y=[kept] * len(counts), marker_color=BLUE),
+        ]
+        cost = f"Smp keeps {kept * len(counts):,} of {total:,} labels, {kept} of each class"
+        if wanted > smallest:
+            cost += f"; it wants {wanted}, the rarest has {smallest}"
+        titles[label] = cost
+    return moving(
+        states,
+        prefix="percent of the labels: ",
+        titles=titles,
+        barmode="group",
+        yaxis={"title": {"text": "images"}},
+    )
+
+
+def pictures(states: Mapping[str, Tensor], *, prefix: str, active: int = 0) -> go.Figure:
+    """One row of pictures a state.
+
+    Args:
+        states: label -> (N, 3, S, S) uint8.
+    """
+    drawn = {
+        label: [
+            go.Image(
+                source=picture_source(torch.cat(list(images), 2).permute(1, 2, 0).numpy()),
+                hoverinfo="skip",
+            )
+        ]
+        for label, images in states.items()
+    }
+    figure = moving(drawn, prefix=prefix, active=active, height=330)
+    figure.update_xaxes(visible=False)
+    return figure.update_yaxes(visible=False)
+
+
+def pseudo_confusions(analysis: dict[str, Any]) -> go.Figure:
+    """What the pseudo labels of a stretch of steps took for what, in percent of each true class.
+
+    Args:
+        analysis: of `analysis.analyse_run`, with the truth.
+    """
+    names, states, titles = analysis["classes"], {}, {}
+    for window in analysis["over_time"]:
+        counts = np.array(window["confusion"], dtype=float)
+        shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        label = f"{window['first_step']} to {window['last_step']}"
+        states[label] = [
+            go.Heatmap(
+                z=shares.round(1).tolist(),
+                x=names,
+                y=names,
+                zmin=0,
+                zmax=100,
+                colorscale="Blues",
+                texttemplate="%{z:.0f}",
+                hovertemplate="true %{y}, named %{x}: %{z:.1f} %<extra></extra>",
+                colorbar={"title": {"text": "%"}},
+            )
+        ]
+        titles[label] = f"{100 * window['accuracy']:.0f} % of the pseudo labels are right"
+    figure = moving(states, prefix="steps ", titles=titles, height=560)
+    figure.update_xaxes(title={"text": "pseudo label"})
+    return figure.update_yaxes(title={"text": "truth"}, autorange="reversed")
+
+
+def turned_gradients(degrees: Sequence[int], eta_a: float) -> go.Figure:
+    """Two gradients of a network with two weights, one turned against the other; f, and where B's
+    feedback step then points.
+
+    The gradient on FR data stays where it is, of length 1. The one on FER data is turned by so
+    many degrees. B's feedback step is -f times the gradient of CE(y_hat, B(x_FR)), which is drawn
+    as if it pointed along the FR gradient.
+
+    Args:
+        degrees: of the turns, one a state.
+        eta_a: A's learning rate.
+    """
+    grad_u = torch.tensor([1.0, 0.0])
+    states, titles = {}, {}
+    for degree in degrees:
+        angle = torch.deg2rad(torch.tensor(float(degree)))
+        grad_s = torch.stack([angle.cos(), angle.sin()])
+        f = feedback_coefficient((grad_s,), (grad_u,), eta_a).item()
+        label = f"{degree}°"
+        push = -f / eta_a
+        states[label] = [
+            _arrow("gradient on FR, before the step", grad_u.tolist(), ORANGE, 0.0),
+            _arrow("gradient on FER, after the step", grad_s.tolist(), BLUE, 0.0),
+            _arrow("B's feedback step, over eta_A", [push, 0.0], GREEN, -1.3),
+        ]
+        told = "surer of its labels" if f > 1e-9 else "less sure" if f < -1e-9 else "nothing"
+        titles[label] = f"f = {f:+.4f}: B is made {told}" if abs(f) > 1e-9 else "f = 0: no feedback"
+    bare = {"zeroline": False, "range": [-1.6, 1.6]}
+    return moving(
+        states,
+        prefix="angle between the gradients: ",
+        titles=titles,
+        xaxis={**bare, "title": {"text": "first weight"}},
+        yaxis={**bare, "title": {"text": "second weight"}, "scaleanchor": "x"},
+        height=560,
+    )
+
+
+def measured_ways(ways: Mapping[str, Mapping[str, float]], *, prefix: str, unit: str) -> go.Figure:
+    """What several ways of measuring say in one state after the other; the first is the right one.
+
+    Args:
+        ways: label of a state -> way -> value.
+        unit: what is measured.
+    """
+    largest = max(abs(value) for values in ways.values() for value in values.values())
+    states = {
+        label: [
+            go.Bar(
+                x=list(values),
+                y=[float(f"{value:.3g}") for value in values.values()],
+                marker_color=[BLUE, *[ORANGE] * (len(values) - 1)],
+                name=unit,
+            )
+        ]
+        for label, values in ways.items()
+    }
+    return moving(
+        states,
+        prefix=prefix,
+        showlegend=False,
+        yaxis={"title": {"text": unit}, "range": [-1.1 * largest, 1.1 * largest]},
+    )
+
+
+def skewed_test(
+    per_class: Mapping[str, Mapping[str, float]],
+    skews: Sequence[float],
+    shares: Mapping[str, float],
+) -> go.Figure:
+    """Overall accuracy and class mean of methods while the test part's classes are skewed.
+
+    At 0 the classes are alike, at 1 they have `shares`; in between and beyond, shares to that
+    power. The class accuracies, which are all that the networks have to do with it, stay.
+
+    Args:
+        per_class: method -> class -> accuracy in %.
+        skews: powers, one a state.
+        shares: class -> its share in a set as collected.
+    """
+    states, titles = {}, {}
+    names = list(next(iter(per_class.values())))
+    methods = list(per_class)
+    accuracy = np.array([[per_class[m][name] for name in names] for m in methods])
+    for skew in skews:
+        weights = np.array([shares[name] for name in names]) ** skew
+        weights /= weights.sum()
+        overall, mean = accuracy @ weights, accuracy.mean(1)
+        label = f"{skew:g}"
+        states[label] = [
+            go.Bar(name="overall", x=methods, y=overall.round(1), marker_color=ORANGE),
+            go.Bar(name="class mean", x=methods, y=mean.round(1), marker_color=BLUE),
+        ]
+        best = methods[int(overall.argmax())]
+        titles[label] = f"{names[int(weights.argmax())]} is {100 * weights.max():.0f} % of the test"
+        titles[label] += f"; best overall: {best}"
+    return moving(
+        states,
+        prefix="skew: ",
+        titles=titles,
+        barmode="group",
+        yaxis={"title": {"text": "accuracy, %"}, "range": [0, 100]},
+    )
+
+
+def run_replay(records: Sequence[dict[str, Any]], num_states: int = 12) -> go.Figure:
+    """A run of Algorithm 1 from validation to validation: class accuracies of A and B, shares of
+    the pseudo labels, and above them f since the validation before.
+
+    Args:
+        records: the lines of a `metrics.jsonl`.
+        num_states: at most; evenly spread.
+    """
+    states: dict[str, list[go.Bar]] = {}
+    titles: dict[str, str] = {}
+    pseudo, fs = np.zeros(8), []
+    for record in records:
+        counted = record.get("pseudo_labels", [])
+        pseudo[: len(counted)] += counted
+        if "feedback" in record:
+            fs.append(record["feedback"])
+        if "validation" not in record or not fs:
+            continue
+        names = list(record["validation"]["base"]["per_class_accuracy"])
+        label = str(record["step"] + 1)
+        states[label] = [
+            go.Bar(
+                name=title,
+                x=names,
+                y=np.round(values, 1).tolist(),
+                marker={"color": colour, "pattern": {"shape": shape}},
+            )
+            for title, values, colour, shape in (
+                ("A, validation accuracy", _per_class(record, "adaptation"), BLUE, ""),
+                ("B, validation accuracy", _per_class(record, "base"), GREEN, ""),
+                ("share of pseudo labels", 100 * pseudo[: len(names)] / pseudo.sum(), GREY, "/"),
+            )
+        ]
+        negative = 100 * np.mean(np.array(fs) < 0)
+        titles[label] = f"f since then: mean {np.mean(fs):+.3f}, negative in {negative:.0f} %"
+        pseudo, fs = np.zeros(8), []
+    labels = list(states)
+    chosen = [labels[i] for i in np.unique(np.linspace(0, len(labels) - 1, num_states).astype(int))]
+    return moving(
+        {label: states[label] for label in chosen},
+        prefix="training step ",
+        titles=titles,
+        barmode="group",
+        yaxis={"title": {"text": "%"}, "range": [0, 100]},
+        height=480,
+    )
+
+
+def _per_class(record: dict[str, Any], network: str) -> list[float]:
+    return list(record["validation"][network]["per_class_accuracy"].values())
+
+
+def _bars(names: Sequence[str], values: np.ndarray, title: str) -> go.Bar:
+    return go.Bar(
+        name=title,
+        x=list(names),
+        y=np.round(values, 2).tolist(),
+        marker_color=[CLASS_COLOURS[name] for name in names],
+    )
+
+
+def _arrow(name: str, tip: Sequence[float], colour: str, y: float) -> go.Scatter:
+    x_end, y_end = tip
+    return go.Scatter(
+        name=name,
+        x=[0, round(x_end, 4)],
+        y=[y, round(y + y_end, 4)],
+        mode="lines+markers",
+        line={"color": colour, "width": 3},
+        marker={"symbol": ["circle", "arrow"], "angleref": "previous", "size": [6, 16]},
+    )
