@@ -14,7 +14,7 @@ CONFIG := configs/rendered_cpu.yaml
 NOT_TRAINING := $(patsubst %,face2exp_lib/%.py,analysis analysis_figures arms audit aug_pictures boxes cli cli_data cli_landmarks cli_model cli_options cli_shard \
 	cli_tables compare comparison comparison_figures deployment explanation face_crops feature_figures figures \
 	fingerprints inference inspection inspection_report landmark_pieces landmark_ray \
-	landmarking lesson_figures model_card mtcnn shard_checks shard_samples sharding sphinx_plotly \
+	landmarking lesson_figures run_figures model_card mtcnn shard_checks shard_samples sharding sphinx_plotly \
 	weights_terms workers)
 TRAINING := $(CONFIG) constraints.txt $(FACES) \
 	$(filter-out $(NOT_TRAINING),$(wildcard face2exp_lib/*.py face2exp_lib/adapters/*.py \
@@ -47,7 +47,7 @@ done = @mkdir -p $(@D) && touch $@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help book html notebooks test test-full lint pins clean
+.PHONY: help book html pdf notebooks test test-full lint pins clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) \
@@ -61,6 +61,10 @@ notebooks: $(INSTALLED) ## rewrite and execute the notebooks from their texts (C
 	$(BIN)/python book/execute.py $(CHAPTERS)
 
 html: _build/html/index.html ## the book alone, without training first
+
+pdf: $(STAMPS)/notebooks-stale ## the book as one PDF: _build/book.pdf (needs Chromium)
+	$(BIN)/jupyter-book build . --all -n -W --keep-going --builder singlehtml
+	$(BIN)/python book/print.py _build/singlehtml _build/book.pdf
 
 test: lint ## lint, types, tests, notebooks, strict book build, pages in a browser
 	$(call stage,tests)

@@ -12,9 +12,11 @@ results writes the same file.
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jupytext
 import nbformat
+import yaml
 from jupytext.combine import combine_inputs_with_outputs
 from nbclient import NotebookClient
 
@@ -22,6 +24,11 @@ from face2exp_lib.storage import write_text
 
 BOOK = Path(__file__).parent
 TIMEOUT_S = 600
+INSTALL = """\
+import importlib.util
+
+if importlib.util.find_spec("face2exp_lib") is None:  # on Colab
+    %pip install -q git+{address}"""
 
 
 def paired_texts() -> list[Path]:
@@ -51,6 +58,25 @@ def format_code(text: Path) -> None:
         write_text(text, new)
 
 
+def repository() -> str:
+    """Where the book can be fetched from, or nothing."""
+    config = yaml.safe_load((BOOK.parent / "_config.yml").read_text())
+    return str(config.get("repository", {}).get("url", ""))
+
+
+def with_install_cell(notebook: Any, address: str) -> Any:
+    """The notebook with a first code cell that installs the package on Colab, if there is an
+    address to install it from; without one if there is not."""
+    cells = [cell for cell in notebook.cells if "colab" not in cell.metadata.get("tags", [])]
+    if address:
+        source = INSTALL.format(address=address)
+        tags = {"tags": ["colab", "nbval-ignore-output", "remove-cell"]}
+        cell = nbformat.v4.new_code_cell(source, id="install", metadata=tags)
+        first = next(i for i, cell in enumerate(cells) if cell.cell_type == "code")
+        cells.insert(first, cell)
+    return nbformat.from_dict({**notebook, "cells": cells})
+
+
 def write_notebook(text: Path) -> None:
     """Write the executed notebook of one text.
 
@@ -59,6 +85,10 @@ def write_notebook(text: Path) -> None:
     """
     path = text.with_suffix(".ipynb")
     notebook = jupytext.read(text)
+    installing = with_install_cell(notebook, repository())
+    if len(installing.cells) != len(notebook.cells):
+        jupytext.write(installing, text)
+        notebook = jupytext.read(text)
     if path.exists():
         # Takes over the ids of cells that stayed, which the text does not hold.
         notebook = combine_inputs_with_outputs(notebook, nbformat.read(path, as_version=4))

@@ -75,7 +75,7 @@ def analyse_run(
     config = load_config(run_dir / "config.yaml")
     names = class_names(config.data.num_classes)
     table = read_pseudo_labels(run_dir, config, data_root, truth)
-    bounds = np.linspace(0, table.step.max() + 1, WINDOWS + 1)
+    bounds = np.linspace(table.step.min(), table.step.max() + 1, WINDOWS + 1)
     windows = np.digitize(table.step, bounds[1:])
     result: dict[str, Any] = {
         "method": config.method,

@@ -33,6 +33,7 @@ CLASS_COLOURS = dict(
         strict=True,
     )
 )
+BLUE, ORANGE, GREEN, PINK, GREY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7f7f7f"
 LAYOUT: dict[str, Any] = {
     "template": "plotly_white",
     "margin": {"l": 60, "r": 20, "t": 40, "b": 50},
@@ -123,85 +124,50 @@ def confusion(evaluation: dict[str, Any], title: str) -> go.Figure:
     return figure.update_yaxes(title="true", autorange="reversed")
 
 
-def training_replay(records: Sequence[dict[str, Any]], num_frames: int = 12) -> go.Figure:
-    """What happens while Algorithm 1 runs: a slider over the validations of a run.
-
-    Each frame shows A's class accuracies on the validation part and the shares of the pseudo labels
-    that B wrote since the frame before.
+def moving(
+    states: Mapping[str, Sequence[Any]],
+    *,
+    prefix: str,
+    active: int = 0,
+    titles: Mapping[str, str] | None = None,
+    **layout: Any,
+) -> go.Figure:
+    """A figure with a slider from state to state.
 
     Args:
-        records: the lines of a Meta-Face2Exp run's `metrics.jsonl`.
-        num_frames: at most; evenly spread over the validations.
+        states: label of a step -> its traces, as many and of the same kinds in every state.
+        prefix: what stands before the label.
+        active: the state that is shown first.
+        titles: label -> what is written above the figure in that state.
+        layout: of the figure.
     """
-    frames = _validation_windows(records)
-    if not frames:
-        raise ValueError("no validation with pseudo labels in these records: not a meta run")
-    chosen = np.unique(np.linspace(0, len(frames) - 1, num_frames).round().astype(int))
-    names = list(frames[0]["per_class"])
+    labels = list(states)
 
-    def traces(frame: dict[str, Any]) -> list[go.Bar]:
-        colours = [CLASS_COLOURS[name] for name in names]
-        accuracy = [round(value, 1) for value in frame["per_class"].values()]
-        share = [round(value, 1) for value in frame["pseudo"]]
-        return [
-            go.Bar(name="A's validation accuracy", x=names, y=accuracy, marker_color=colours),
-            go.Bar(
-                name="share of pseudo labels",
-                x=names,
-                y=share,
-                marker={"color": colours, "pattern": {"shape": "/", "fillmode": "replace"}},
-            ),
-        ]
+    def title(label: str) -> dict[str, Any]:
+        return {"title": {"text": titles[label], "font": {"size": 14}}} if titles else {}
 
     figure = go.Figure(
-        data=traces(frames[chosen[0]]),
-        frames=[go.Frame(name=str(frames[i]["step"]), data=traces(frames[i])) for i in chosen],
+        data=list(states[labels[active]]),
+        frames=[
+            go.Frame(name=label, data=list(states[label]), layout=title(label)) for label in labels
+        ],
     )
     steps = [
         {
-            "label": str(frames[i]["step"]),
+            "label": label,
             "method": "animate",
-            "args": [
-                [str(frames[i]["step"])],
-                {"mode": "immediate", "frame": {"duration": 0, "redraw": True}},
-            ],
+            "args": [[label], {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}],
         }
-        for i in chosen
+        for label in labels
     ]
-    return figure.update_layout(
-        **{**LAYOUT, "height": 480},
-        sliders=[{"steps": steps, "currentvalue": {"prefix": "training step "}, "pad": {"t": 60}}],
-        yaxis={"title": "%", "range": [0, 100]},
-        legend={"orientation": "h", "y": 1.12},
-    )
-
-
-def feedback_history(records: Sequence[dict[str, Any]]) -> go.Figure:
-    """f of every step of Algorithm 1, and its running mean over 25 steps."""
-    steps = [record["step"] for record in records if "feedback" in record]
-    values = np.array([record["feedback"] for record in records if "feedback" in record])
-    if not steps:
-        raise ValueError("no feedback in these records: not a meta run")
-    window = min(25, len(values))
-    mean = np.convolve(values, np.ones(window) / window, mode="valid")
-    figure = go.Figure()
-    figure.add_scatter(
-        x=steps,
-        y=_significant(values),
-        mode="markers",
-        name="f",
-        marker={"size": 3, "color": "#56b4e9"},
-    )
-    figure.add_scatter(
-        x=steps[window - 1 :],
-        y=_significant(mean),
-        name=f"mean of {window} steps",
-        line={"color": "#0072b2"},
-    )
-    figure.add_hline(y=0, line_color="#7f7f7f")
-    return figure.update_layout(
-        **LAYOUT, xaxis={"title": "training step"}, yaxis={"title": "feedback coefficient f"}
-    )
+    slider = {
+        "steps": steps,
+        "active": active,
+        "currentvalue": {"prefix": prefix},
+        "pad": {"t": 60},
+    }
+    base = {**LAYOUT, "legend": {"orientation": "h", "y": -0.2}, **title(labels[active]), **layout}
+    return figure.update_layout(**base, sliders=[slider])
 
 
 def face_rows(rows: Mapping[str, torch.Tensor]) -> go.Figure:
@@ -276,21 +242,3 @@ def picture_source(picture: np.ndarray) -> str:
     stored = io.BytesIO()
     Image.fromarray(picture).save(stored, "WEBP", quality=90)
     return "data:image/webp;base64," + base64.b64encode(stored.getvalue()).decode()
-
-
-def _validation_windows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    windows, pseudo = [], np.zeros(8)
-    for record in records:
-        counted = record.get("pseudo_labels", [])
-        pseudo[: len(counted)] += counted
-        validation = record.get("validation")
-        if validation and pseudo.sum():
-            per_class = validation["adaptation"]["per_class_accuracy"]
-            share = (100 * pseudo / pseudo.sum())[: len(per_class)].tolist()
-            windows.append({"step": record["step"] + 1, "per_class": per_class, "pseudo": share})
-            pseudo[:] = 0
-    return windows
-
-
-def _significant(values: np.ndarray) -> list[float]:
-    return [float(f"{value:.4g}") for value in values]

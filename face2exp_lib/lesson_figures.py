@@ -13,55 +13,15 @@ import torch
 from torch import Tensor
 
 from face2exp_lib.feedback import feedback_coefficient
-from face2exp_lib.figures import CLASS_COLOURS, LAYOUT, picture_source
-
-BLUE, ORANGE, GREEN, PINK, GREY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7f7f7f"
-
-
-def moving(
-    states: Mapping[str, Sequence[Any]],
-    *,
-    prefix: str,
-    active: int = 0,
-    titles: Mapping[str, str] | None = None,
-    **layout: Any,
-) -> go.Figure:
-    """A figure with a slider from state to state.
-
-    Args:
-        states: label of a step -> its traces, as many and of the same kinds in every state.
-        prefix: what stands before the label.
-        active: the state that is shown first.
-        titles: label -> what is written above the figure in that state.
-        layout: of the figure.
-    """
-    labels = list(states)
-
-    def title(label: str) -> dict[str, Any]:
-        return {"title": {"text": titles[label], "font": {"size": 14}}} if titles else {}
-
-    figure = go.Figure(
-        data=list(states[labels[active]]),
-        frames=[
-            go.Frame(name=label, data=list(states[label]), layout=title(label)) for label in labels
-        ],
-    )
-    steps = [
-        {
-            "label": label,
-            "method": "animate",
-            "args": [[label], {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}],
-        }
-        for label in labels
-    ]
-    slider = {
-        "steps": steps,
-        "active": active,
-        "currentvalue": {"prefix": prefix},
-        "pad": {"t": 60},
-    }
-    base = {**LAYOUT, "legend": {"orientation": "h", "y": -0.2}, **title(labels[active]), **layout}
-    return figure.update_layout(**base, sliders=[slider])
+from face2exp_lib.figures import (
+    BLUE,
+    CLASS_COLOURS,
+    GREEN,
+    GREY,
+    ORANGE,
+    moving,
+    picture_source,
+)
 
 
 def shares_by_set(sets: Mapping[str, Mapping[str, int]]) -> go.Figure:
@@ -205,8 +165,11 @@ def turned_gradients(degrees: Sequence[int], eta_a: float) -> go.Figure:
             _arrow("gradient on FER, after the step", grad_s.tolist(), BLUE, 0.0),
             _arrow("B's feedback step, over eta_A", [push, 0.0], GREEN, -1.3),
         ]
-        told = "surer of its labels" if f > 1e-9 else "less sure" if f < -1e-9 else "nothing"
-        titles[label] = f"f = {f:+.4f}: B is made {told}" if abs(f) > 1e-9 else "f = 0: no feedback"
+        titles[label] = "f = 0: no feedback"
+        if abs(f) > 1e-6 * eta_a:
+            titles[label] = (
+                f"f = {f:+.4f}: B is made {'surer' if f > 0 else 'less sure'} of its labels"
+            )
     bare = {"zeroline": False, "range": [-1.6, 1.6]}
     return moving(
         states,
@@ -225,7 +188,6 @@ def measured_ways(ways: Mapping[str, Mapping[str, float]], *, prefix: str, unit:
         ways: label of a state -> way -> value.
         unit: what is measured.
     """
-    largest = max(abs(value) for values in ways.values() for value in values.values())
     states = {
         label: [
             go.Bar(
@@ -237,12 +199,18 @@ def measured_ways(ways: Mapping[str, Mapping[str, float]], *, prefix: str, unit:
         ]
         for label, values in ways.items()
     }
-    return moving(
-        states,
-        prefix=prefix,
-        showlegend=False,
-        yaxis={"title": {"text": unit}, "range": [-1.1 * largest, 1.1 * largest]},
+    figure = moving(
+        states, prefix=prefix, showlegend=False, yaxis={"title": {"text": unit}, **_around(ways, 0)}
     )
+    for number, frame in enumerate(figure.frames):
+        frame.layout.yaxis = _around(ways, number)
+    return figure
+
+
+def _around(ways: Mapping[str, Mapping[str, float]], number: int) -> dict[str, list[float]]:
+    """The range of one state: its own, since f may differ by powers of ten from the next."""
+    largest = max(abs(value) for value in list(ways.values())[number].values()) or 1.0
+    return {"range": [-1.1 * largest, 1.1 * largest]}
 
 
 def skewed_test(
@@ -283,58 +251,6 @@ def skewed_test(
         barmode="group",
         yaxis={"title": {"text": "accuracy, %"}, "range": [0, 100]},
     )
-
-
-def run_replay(records: Sequence[dict[str, Any]], num_states: int = 12) -> go.Figure:
-    """A run of Algorithm 1 from validation to validation: class accuracies of A and B, shares of
-    the pseudo labels, and above them f since the validation before.
-
-    Args:
-        records: the lines of a `metrics.jsonl`.
-        num_states: at most; evenly spread.
-    """
-    states: dict[str, list[go.Bar]] = {}
-    titles: dict[str, str] = {}
-    pseudo, fs = np.zeros(8), []
-    for record in records:
-        counted = record.get("pseudo_labels", [])
-        pseudo[: len(counted)] += counted
-        if "feedback" in record:
-            fs.append(record["feedback"])
-        if "validation" not in record or not fs:
-            continue
-        names = list(record["validation"]["base"]["per_class_accuracy"])
-        label = str(record["step"] + 1)
-        states[label] = [
-            go.Bar(
-                name=title,
-                x=names,
-                y=np.round(values, 1).tolist(),
-                marker={"color": colour, "pattern": {"shape": shape}},
-            )
-            for title, values, colour, shape in (
-                ("A, validation accuracy", _per_class(record, "adaptation"), BLUE, ""),
-                ("B, validation accuracy", _per_class(record, "base"), GREEN, ""),
-                ("share of pseudo labels", 100 * pseudo[: len(names)] / pseudo.sum(), GREY, "/"),
-            )
-        ]
-        negative = 100 * np.mean(np.array(fs) < 0)
-        titles[label] = f"f since then: mean {np.mean(fs):+.3f}, negative in {negative:.0f} %"
-        pseudo, fs = np.zeros(8), []
-    labels = list(states)
-    chosen = [labels[i] for i in np.unique(np.linspace(0, len(labels) - 1, num_states).astype(int))]
-    return moving(
-        {label: states[label] for label in chosen},
-        prefix="training step ",
-        titles=titles,
-        barmode="group",
-        yaxis={"title": {"text": "%"}, "range": [0, 100]},
-        height=480,
-    )
-
-
-def _per_class(record: dict[str, Any], network: str) -> list[float]:
-    return list(record["validation"][network]["per_class_accuracy"].values())
 
 
 def _bars(names: Sequence[str], values: np.ndarray, title: str) -> go.Bar:

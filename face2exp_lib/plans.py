@@ -1,12 +1,16 @@
 """Every method on one page: its networks, which of them is deployed, and its phases.
 
-| method | trained | phases |
-|---|---|---|
-| `supervised`, `class_balanced`, `scn` | one network | labels alone |
-| `pseudo_label`, `uda`, `fixmatch` | one network | warm start, the method |
-| `noisy_student` | teacher, student | warm start of the teacher; rounds |
-| `meta_pseudo_labels` | teacher, student | warm start of both; method; fine-tune of the student |
-| `meta` | B, A | warm start of both; Algorithm 1; fine-tune of A |
+======================================  ================  ===============================
+method                                  trained           phases
+======================================  ================  ===============================
+supervised, class_balanced, scn         one network       labels alone
+pseudo_label, uda, fixmatch             one network       warm start, the method
+noisy_student                           teacher, student  teacher's warm start; rounds
+meta_pseudo_labels                      teacher, student  warm start of both; method;
+                                                          fine-tune of the student
+meta                                    B, A              warm start of both; Algorithm 1;
+                                                          fine-tune of A
+======================================  ================  ===============================
 
 A method's teacher is `base` and its student `adaptation`, Meta-Face2Exp's names. The warm start is
 the same supervised steps for all that have it, so that methods which learn from unlabelled faces

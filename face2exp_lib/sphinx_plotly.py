@@ -35,12 +35,9 @@ MIME_TYPE = "application/vnd.plotly.v1+json"
 # Of MathJax's 24 MB: TeX in, HTML with its own fonts out, and what TeX may load on demand.
 MATHJAX_PARTS = ("tex-chtml.js", "input/tex/extensions", "output/chtml/fonts")
 
-# Without the button that uploads a figure to plotly's own service.
-CONFIG = {
-    "displaylogo": False,
-    "modeBarButtonsToRemove": ["sendChartToCloud"],
-    "responsive": True,
-}
+# Without buttons, which lie over titles and are too small for a thumb; dragging zooms, a double
+# click shows all again.
+CONFIG = {"displayModeBar": False, "responsive": True}
 
 # `</script>` or `<!--` inside a label would end or comment out the script: no `<` is left in it.
 DRAWN_FIGURE = """\
@@ -103,8 +100,9 @@ class PlotlyRenderer:
             )
         figure: dict[str, Any] = dict(json.loads(json.dumps(data.content)))
         figure["config"] = CONFIG
-        # Unique on its page and the same in every build.
-        name = f"plotly-{data.cell_index}-{data.output_index}"
+        # Unique in the whole book, which may be one page, and the same in every build.
+        page = Path(str(getattr(renderer, "source", "page"))).stem
+        name = f"plotly-{page}-{data.cell_index}-{data.output_index}"
         table = data_tables(figure)
         sliders = figure["layout"].pop("sliders", [])
         content = DRAWN_FIGURE.format(

@@ -85,6 +85,7 @@ ORDER = (
     "landmarking",
     "landmark_ray",
     "figures",
+    "run_figures",
     "lesson_figures",
     "feature_figures",
     "comparison_figures",

@@ -11,7 +11,7 @@ from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.patches import AugOptions
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+CONFIGS = sorted((ROOT / "configs").glob("[!c]*.yaml"))
 Tiny = Callable[..., RunConfig]
 
 

@@ -77,7 +77,7 @@ def test_more_than_one_reading_is_told(run: Path, squares_root: Path) -> None:
 
 def test_run_of_an_earlier_version(run: Path) -> None:
     """Without a record of its data, and with the evaluation that is committed."""
-    stored = json.loads((ROOT / "results" / "rendered_cpu" / "meta-seed0.json").read_text())
+    stored = json.loads((ROOT / "results" / "fer2013_lfw_cpu" / "meta-seed0.json").read_text())
     (run / "evaluation-test.json").write_text(json.dumps(stored["evaluation"]))
     (run / "data.json").unlink()
     (run / "environment.json").unlink()

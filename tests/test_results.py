@@ -14,7 +14,7 @@ ARMS = {
     "supervised_same_updates": "supervised, same updates",
     "supervised_same_passes": "supervised, same image passes",
 }
-RESULTS = {"rendered_cpu": "rendered faces", "fer2013_lfw_cpu": "FER2013 + LFW"}
+RESULTS = {"fer2013_lfw_cpu": "FER2013 + LFW"}
 
 
 def readme_rows(name: str) -> list[str]:

@@ -13,7 +13,7 @@ from tests.book.conftest import ROOT, build
 
 
 def test_strict_build_leaves_the_pages_and_their_scripts(html: Path) -> None:
-    for name in ("index.html", "book/index.html", "book/train.html", "_static/plotly.min.js"):
+    for name in ("index.html", "book/index.html", "book/evaluate.html", "_static/plotly.min.js"):
         assert (html / name).is_file(), name
     assert (html / "_static/mathjax/tex-chtml.js").is_file()
 
@@ -80,7 +80,7 @@ def test_figure_is_the_same_in_each_build_and_keeps_its_frames() -> None:
     assert first is not None
     assert second is not None
     assert first[0].astext() == second[0].astext()
-    assert 'id="plotly-3-0"' in first[0].astext()
+    assert 'id="plotly-page-3-0"' in first[0].astext()
     assert '"step 1"' in first[0].astext()
 
 

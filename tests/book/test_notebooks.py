@@ -1,5 +1,6 @@
 """Each chapter's text and notebook are one thing, and nbval really compares the outputs."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -12,6 +13,11 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+SPEC = importlib.util.spec_from_file_location("execute", ROOT / "book" / "execute.py")
+assert SPEC is not None
+assert SPEC.loader is not None
+execute: Any = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(execute)
 NOTEBOOKS = sorted((ROOT / "book").rglob("*.ipynb"))
 # Where a notebook was executed: home and temporary folders of Unix, macOS and Windows.
 MACHINE_PATH = re.compile(r"/home/\w|/root/|/Users/\w|/tmp/|/var/folders/|[A-Z]:\\\\")
@@ -46,7 +52,8 @@ def test_text_and_notebook_hold_the_same_cells(path: Path) -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_page_comes_from_the_notebook(path: Path) -> None:
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    assert {"file": str(path.relative_to(ROOT))} in toc["chapters"]
+    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    assert {"file": str(path.relative_to(ROOT))} in chapters
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -121,3 +128,46 @@ def test_a_corrupted_number_turns_nbval_red(tmp_path: Path, jupyter_env: dict[st
     corrupted = nbval(notebook, tmp_path / "corrupted.ipynb", jupyter_env)
     assert corrupted.returncode == 1, corrupted.stdout
     assert "Cell outputs differ" in corrupted.stdout
+
+
+NEGATED = """\
+from face2exp_lib import feedback
+
+right = feedback.feedback_coefficient
+feedback.feedback_coefficient = lambda *arguments: -right(*arguments)
+"""
+
+
+@pytest.mark.parametrize("chapter", ["derive_feedback", "code_feedback"])
+def test_a_negated_f_turns_its_chapters_red(
+    chapter: str, tmp_path: Path, jupyter_env: dict[str, str]
+) -> None:
+    """With the sign of f turned in the library, before a cell of the chapter runs."""
+    profile = Path(jupyter_env["IPYTHONDIR"]) / "profile_default" / "startup"
+    profile.mkdir(parents=True, exist_ok=True)
+    startup = profile / "negated.py"
+    startup.write_text(NEGATED)
+    try:
+        env = jupyter_env | {"PYTHONPATH": str(ROOT)}
+        red = nbval(read(ROOT / "book" / f"{chapter}.ipynb"), tmp_path / "negated.ipynb", env)
+    finally:
+        startup.unlink()
+    assert red.returncode == 1, red.stdout
+    assert "AssertionError" in red.stdout
+
+
+def install_cells(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook.cells if "colab" in cell.metadata.get("tags", [])]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_first_cell_installs_where_colab_can_fetch_the_book(path: Path) -> None:
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    address = config.get("repository", {}).get("url", "")
+    notebook = read(path)
+    with_address = execute.with_install_cell(notebook, "https://example.org/face2exp")
+    code = [cell for cell in with_address.cells if cell.cell_type == "code"]
+    assert code[0].metadata.tags == ["colab", "nbval-ignore-output", "remove-cell"]
+    assert "pip install -q git+https://example.org/face2exp" in code[0].source
+    assert execute.with_install_cell(with_address, "").cells == notebook.cells or address
+    assert len(install_cells(notebook)) == bool(address)

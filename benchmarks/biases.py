@@ -1,0 +1,83 @@
+"""The two biases, measured: what a network makes of long-tailed labels, and of unlabelled faces.
+
+    python benchmarks/biases.py configs/rendered_cpu.yaml
+    python benchmarks/biases.py configs/fer2013_lfw_cpu.yaml --data-root DIR
+
+A supervised network learns from all labels of a config as they were collected. Then: the accuracy
+of each class of the validation part (Fig. 1a of the paper), the classes it names on validation and
+on unlabelled faces (Fig. 1b), and how well the two kinds are told apart by its features (Fig. 4).
+Writes `results/biases/NAME.json`.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from face2exp_lib.batches import DecodedFaces
+from face2exp_lib.config import config_digest, data_root, load_config
+from face2exp_lib.evaluation import evaluate_run, load_trained, predict_faces
+from face2exp_lib.facesets import FaceSet
+from face2exp_lib.labels import class_names
+from face2exp_lib.mismatch import drawn_faces, measure_mismatch
+from face2exp_lib.provenance import environment
+from face2exp_lib.sampling import class_counts
+from face2exp_lib.splits import read_run_data
+from face2exp_lib.storage import write_json
+from face2exp_lib.training import train
+
+SETTINGS = [
+    "method=supervised",
+    "data.balanced=false",
+    "data.per_class=null",
+    "training.num_steps=3000",
+    "training.eta_b=0.02",
+    "training.warm_start_steps=0",
+]
+MOST_FACES = 4000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--data-root", type=Path)
+    arguments = parser.parse_args()
+    root = data_root(arguments.data_root)
+    config = load_config(arguments.config, SETTINGS)
+    run_dir = Path("_build/biases") / config.name
+    train(config, run_dir, root, resume=True)
+    evaluation, _ = evaluate_run(run_dir, "val", root)
+    _, network, _ = load_trained(run_dir)
+    data, names = read_run_data(config, root), class_names(config.data.num_classes)
+    assert isinstance(data.unlabelled, FaceSet)
+    named = {}
+    for kind, faces in (("fer", data.validation), ("fr", data.unlabelled)):
+        some = drawn_faces(faces, MOST_FACES, config.seed)
+        predicted = predict_faces(
+            network,
+            DecodedFaces(some, config.data.stored_size, in_memory=False),
+            view_size=config.data.view_size,
+            workers=0,
+        ).argmax(1)
+        named[kind] = class_counts(predicted, names)
+    mismatch, _ = measure_mismatch(run_dir, root)
+    share = [np.array(list(counts.values())) / sum(counts.values()) for counts in named.values()]
+    write_json(
+        Path("results/biases") / f"{config.name}.json",
+        {
+            "settings": SETTINGS,
+            "config_digest": config_digest(config),
+            "collected": class_counts(data.long_tailed.known_labels(), names),
+            "validation_accuracy": evaluation["per_class_accuracy"],
+            "mean_class_accuracy": evaluation["mean_class_accuracy"],
+            "std_class_accuracy": evaluation["std_class_accuracy"],
+            "named": named,
+            "total_variation": float(np.abs(share[0] - share[1]).sum() / 2),
+            "mismatch": mismatch,
+            "environment": environment(),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Write `book/ledger.md`, the paper's claims one by one, from `ledger.yaml` and the results.
+
+python book/ledger.py [--check]
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+BOOK = Path(__file__).parent
+PAGE = BOOK / "ledger.md"
+STATES = {
+    "reproduced": "reproduced here",
+    "runs": "runs, not reproduced here",
+    "differs": "differs",
+}
+HEAD = """\
+# Claim ledger
+
+Every equation, line of Algorithm 1, table and figure of the paper: where it is in the code, which
+test holds it, which page speaks of it, and its state. *Reproduced here* means that the code does
+what the line says, and a test shows it; of a table it would mean its numbers. {counts}
+
+| Claim | The paper | Symbol | Test | Page | State |
+|---|---|---|---|---|---|
+"""
+
+
+def rows() -> list[dict[str, Any]]:
+    """The claims."""
+    found: list[dict[str, Any]] = yaml.safe_load((BOOK / "ledger.yaml").read_text())
+    return found
+
+
+def number(where: dict[str, Any]) -> str:
+    """A number of a results file."""
+    value: Any = json.loads((BOOK.parent / where["file"]).read_text())
+    for key in where["path"]:
+        value = value[key]
+    return f"{where['format'].format(value)} (`{where['file']}`)"
+
+
+def line(row: dict[str, Any]) -> str:
+    """A claim as a row of the table."""
+    state = f"**{STATES[row['state']]}**" + (f": {row['note']}" if row["note"] else "")
+    if "number" in row:
+        state += f" {number(row['number'])}"
+    symbol = row["symbol"].removeprefix("face2exp_lib.")
+    test = row["test"].removeprefix("tests/").replace("::", " ")
+    cells = [
+        row["claim"],
+        row["says"],
+        f"`{symbol}`",
+        f"`{test}`",
+        f"{{doc}}`{row['page']}`",
+        state,
+    ]
+    return "| " + " | ".join(cells) + " |\n"
+
+
+def page() -> str:
+    """The page as MyST text."""
+    found = rows()
+    told = [f"{sum(row['state'] == key for row in found)} {text}" for key, text in STATES.items()]
+    return HEAD.format(counts=f"Of {len(found)}: {', '.join(told)}.") + "".join(map(line, found))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    if parser.parse_args().check:
+        if PAGE.read_text() != page():
+            print(
+                f"{PAGE.name} is out of step: run python book/ledger.py",
+                file=sys.stderr,
+            )
+            return 1
+        return 0
+    PAGE.write_text(page())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

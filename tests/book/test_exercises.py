@@ -1,0 +1,53 @@
+"""Exercises: no stub is a solution, solutions are, and the chapters hold what the files hold."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.book.conftest import ROOT
+
+SPEC = importlib.util.spec_from_file_location("exercises", ROOT / "book" / "exercises.py")
+assert SPEC is not None
+assert SPEC.loader is not None
+exercises: Any = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(exercises)
+FILES = sorted((ROOT / "book" / "exercises").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_stub_fails_and_the_solution_passes(path: Path) -> None:
+    exercise = exercises.read(path)
+    assert not exercises.passes(exercise.stub, exercise.check)
+    assert exercises.passes(exercise.solution, exercise.check)
+
+
+def test_all_is_in_step() -> None:
+    assert exercises.faults() == []
+
+
+def test_each_chapter_has_two_to_four() -> None:
+    counts = {
+        path.stem: len(exercises.MARKED.findall(path.read_text()))
+        for path in (ROOT / "book").glob("*.md")
+    }
+    assert {count for count in counts.values() if count} <= {2, 3, 4}
+    assert sum(count > 0 for count in counts.values()) == 8
+
+
+def test_the_check_would_notice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exercises, "BOOK", tmp_path)
+    (tmp_path / "exercises").mkdir()
+    cells = {"question": '"""Q?"""', "stub": "a = 1", "solution": "a = 2", "check": "assert a == 1"}
+    text = "".join(f"# %% {name}\n{cell}\n" for name, cell in cells.items())
+    (tmp_path / "exercises" / "x.py").write_text(text)
+    chapter = tmp_path / "chapter.md"
+    chapter.write_text("# C\n\n<!-- exercise x -->\n<!-- end -->\n")
+    assert len(exercises.faults()) == 3  # out of step, stub passes, solution fails
+    chapter.write_text(exercises.with_exercises(chapter.read_text()))
+    assert "**1.** Q?" in chapter.read_text()
+    assert exercises.with_exercises(chapter.read_text()) == chapter.read_text()
+    (tmp_path / "exercises" / "x.py").write_text("a = 1\n")
+    with pytest.raises(ValueError, match="its cells are"):
+        exercises.faults()

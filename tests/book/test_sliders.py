@@ -1,0 +1,95 @@
+"""Every slider of the pages, moved by the keyboard, moves its figure."""
+
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.book.test_pages import CHAPTERS, CHROMIUM, address
+
+__all__ = ["address"]  # a fixture
+selenium: Any = pytest.importorskip("selenium.webdriver", reason="Selenium is not installed")
+DRIVER = shutil.which("chromedriver")
+WAIT_S = 10.0
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if DRIVER is None or CHROMIUM is None:
+        if os.environ.get("FACE2EXP_REQUIRE_BROWSER"):
+            pytest.fail("FACE2EXP_REQUIRE_BROWSER is set and there is no chromedriver")
+        pytest.skip("needs chromedriver (Debian: apt-get install chromium-driver)")
+    options = selenium.ChromeOptions()
+    options.binary_location = CHROMIUM
+    with tempfile.TemporaryDirectory() as profile:
+        for argument in (
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            "--window-size=1300,1000",
+            f"--user-data-dir={profile}",
+        ):
+            options.add_argument(argument)
+        service = selenium.ChromeService(executable_path=DRIVER)
+        driver = selenium.Chrome(options=options, service=service)
+        yield driver
+        driver.quit()
+
+
+def drawn(browser: Any, figure: Any) -> str:
+    """What a figure shows, without ids that plotly draws anew."""
+    inside = browser.execute_script("return arguments[0].innerHTML", figure)
+    return re.sub(r"(id|clip-path)=\"[^\"]*\"", "", inside)
+
+
+def changes(browser: Any, figure: Any, before: str) -> bool:
+    end = time.monotonic() + WAIT_S
+    while time.monotonic() < end:
+        if drawn(browser, figure) != before:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("name", [page for page in CHAPTERS if "status" not in page])
+def test_every_slider_moves_its_figure(name: str, browser: Any, address: str) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    browser.get(f"{address}/{name}")
+    inputs = browser.find_elements("css selector", ".plotly-slider input")
+    assert inputs
+    for slider in inputs:
+        figure = browser.find_element("id", slider.get_attribute("id").partition("-slider-")[0])
+        end = time.monotonic() + WAIT_S
+        while not figure.find_elements("css selector", "svg.main-svg") and time.monotonic() < end:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        before = drawn(browser, figure)
+        at_end = slider.get_attribute("value") == slider.get_attribute("max")
+        label = slider.get_attribute("aria-valuetext")
+        slider.send_keys(Keys.ARROW_LEFT if at_end else Keys.ARROW_RIGHT)
+        assert changes(browser, figure, before), f"{slider.get_attribute('id')} moves nothing"
+        assert slider.get_attribute("aria-valuetext") != label
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_phone_shows_the_page_without_scrolling_sideways(
+    name: str, browser: Any, address: str
+) -> None:
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True},
+    )
+    try:
+        browser.get(f"{address}/{name}")
+        time.sleep(0.5)
+        width = browser.execute_script("return document.documentElement.scrollWidth")
+        assert width <= 391
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

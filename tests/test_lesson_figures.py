@@ -1,0 +1,88 @@
+"""What moves when a figure of the chapters is moved, by hand."""
+
+import pytest
+import torch
+
+from face2exp_lib import feedback, lesson_figures
+from face2exp_lib.labels import class_names
+from face2exp_lib.lesson_figures import (
+    cost_of_balance,
+    measured_ways,
+    pictures,
+    pseudo_confusions,
+    shares_by_set,
+    skewed_test,
+    turned_gradients,
+)
+
+
+def test_shares_of_each_set_and_what_they_amount_to() -> None:
+    """90, 10 and 0: shares 90 and 10 %; e to the entropy of (1/2, 1/2) is 2."""
+    figure = shares_by_set({"a": {"happy": 90, "sad": 10}, "b": {"happy": 5, "sad": 5}})
+    assert list(figure.data[0].y) == [90, 10]
+    assert list(figure.frames[1].data[0].y) == [50, 50]
+    assert "smallest 9.0" in figure.layout.title.text
+    assert "as unsure as 2.0 equal classes" in figure.frames[1].layout.title.text
+    assert figure.layout.sliders[0].currentvalue.prefix == "set: "
+
+
+def test_balance_ends_at_the_rarest_class() -> None:
+    """Of 100 labels, 10 of them sad, 10 % are 5 of each class; 50 % would be 25."""
+    figure = cost_of_balance({"happy": 90, "sad": 10}, [10, 50])
+    assert [list(bars.y) for bars in figure.frames[0].data] == [[90, 10], [9, 1], [5, 5]]
+    assert [list(bars.y) for bars in figure.frames[1].data][2] == [10, 10]
+    title = figure.frames[1].layout.title.text
+    assert title == "Smp keeps 20 of 100 labels, 10 of each class; it wants 25, the rarest has 10"
+
+
+def test_turned_gradients_flip_f_and_the_step_of_b() -> None:
+    figure = turned_gradients([0, 90, 180], 0.1)
+    titles = [frame.layout.title.text for frame in figure.frames]
+    assert titles[0] == "f = +0.1000: B is made surer of its labels"
+    assert titles[1] == "f = 0: no feedback"
+    assert titles[2] == "f = -0.1000: B is made less sure of its labels"
+    steps = [frame.data[2].x[1] for frame in figure.frames]
+    assert steps == pytest.approx([-1, 0, 1], abs=1e-6)
+
+
+def test_the_turned_gradients_are_the_librarys_f(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        lesson_figures, "feedback_coefficient", lambda *a: -feedback.feedback_coefficient(*a)
+    )
+    assert turned_gradients([0], 0.1).frames[0].layout.title.text.startswith("f = -0.1000")
+
+
+def test_ways_beside_the_right_one() -> None:
+    figure = measured_ways({"a": {"exact": 1.0, "wrong": -2.0}}, prefix="", unit="f")
+    (bars,) = figure.data
+    assert (list(bars.x), list(bars.y)) == (["exact", "wrong"], [1, -2])
+    assert figure.layout.yaxis.range == pytest.approx((-2.2, 2.2))
+
+
+def test_a_skewed_test_moves_the_overall_accuracy_alone() -> None:
+    """Shares 4 : 1 to the power 0, 1/2, 1 are 1 : 1, 2 : 1, 4 : 1."""
+    figure = skewed_test(
+        {"x": {"happy": 100.0, "fear": 10.0}, "y": {"happy": 60.0, "fear": 60.0}},
+        [0, 0.5, 1],
+        {"happy": 0.8, "fear": 0.2},
+    )
+    overall = [list(frame.data[0].y) for frame in figure.frames]
+    assert overall == [[55, 60], [70, 60], [82, 60]]
+    assert all(list(frame.data[1].y) == [55, 60] for frame in figure.frames)
+    assert figure.frames[0].layout.title.text.endswith("best overall: y")
+    assert figure.frames[2].layout.title.text == "happy is 80 % of the test; best overall: x"
+
+
+def test_confusions_of_each_window() -> None:
+    window = {"first_step": 3, "last_step": 5, "accuracy": 0.5, "confusion": [[1, 1], [0, 4]]}
+    figure = pseudo_confusions({"classes": list(class_names(7)[:2]), "over_time": [window]})
+    assert [list(row) for row in figure.data[0].z] == [[50, 50], [0, 100]]
+    assert figure.layout.title.text == "50 % of the pseudo labels are right"
+    assert figure.frames[0].name == "3 to 5"
+
+
+def test_pictures_of_each_state() -> None:
+    images = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    figure = pictures({"a": images, "b": images}, prefix="")
+    assert [frame.name for frame in figure.frames] == ["a", "b"]
+    assert figure.data[0].source.startswith("data:image/webp;base64,")
