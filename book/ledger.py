@@ -25,8 +25,8 @@ Every equation, line of Algorithm 1, table and figure of the paper: where it is 
 test holds it, which page speaks of it, and its state. *Reproduced here* means that the code does
 what the line says, and a test shows it; of a table it would mean its numbers. {counts}
 
-| Claim | The paper | Symbol | Test | Page | State |
-|---|---|---|---|---|---|
+| Claim | The paper | Where it is, and the test that holds it | State |
+|---|---|---|---|
 """
 
 
@@ -49,16 +49,11 @@ def line(row: dict[str, Any]) -> str:
     state = f"**{STATES[row['state']]}**" + (f": {row['note']}" if row["note"] else "")
     if "number" in row:
         state += f" {number(row['number'])}"
-    symbol = row["symbol"].removeprefix("face2exp_lib.")
-    test = row["test"].removeprefix("tests/").replace("::", " ")
-    cells = [
-        row["claim"],
-        row["says"],
-        f"`{symbol}`",
-        f"`{test}`",
-        f"{{doc}}`{row['page']}`",
-        state,
-    ]
+    path, _, name = row["test"].partition("::")
+    told = name.removeprefix("test_").replace("_", " ") or "all"
+    where = f"`{row['symbol'].removeprefix('face2exp_lib.')}`"
+    where += f"<br>{told} (`{path.removeprefix('tests/')}`)<br>{{doc}}`{row['page']}`"
+    cells = [row["claim"], row["says"], where, state]
     return "| " + " | ".join(cells) + " |\n"
 
 

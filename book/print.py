@@ -33,11 +33,11 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    (page,) = (
-        folder.glob("**/index.html")
-        if not (folder / "index.html").exists()
-        else [folder / "index.html"]
-    )
+    # Sphinx writes the one page where the root of the book lies, in a folder, and its addresses of
+    # scripts and pictures as if it lay above.
+    (one,) = folder.glob("*/index.html")
+    page = folder / "print.html"
+    shutil.copyfile(one, page)
     with (
         ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=page.parent)) as server,
         tempfile.TemporaryDirectory() as profile,

@@ -74,7 +74,12 @@ STYLE = """.plotly-slider { display: flex; gap: 0.6em; align-items: center; flex
 .figure-data th, .figure-data td { padding: 0 0.6em; text-align: right; }
 html[data-theme="dark"] .plotly-figure { filter: invert(0.88) hue-rotate(180deg); }
 html[data-theme="dark"] .plotly-figure image { filter: invert(1) hue-rotate(180deg); }
-@media print { .figure-data, .plotly-slider { display: none; } }
+@media print {
+  .figure-data, .plotly-slider, .copybtn { display: none; }
+  .plotly-figure, figure { break-inside: avoid; }
+  pre { white-space: pre-wrap !important; }
+  h1 { break-before: page; }
+}
 """
 MOST_ROWS = 60  # of a table; of a longer series every so many rows
 
@@ -82,7 +87,7 @@ MOST_ROWS = 60  # of a table; of a longer series every so many rows
 class PlotlyRenderer:
     """MyST-NB mime renderer, named by the entry point in pyproject.toml."""
 
-    mime_priority_overrides: ClassVar = [("html", MIME_TYPE, 1)]
+    mime_priority_overrides: ClassVar = [("html", MIME_TYPE, 1), ("singlehtml", MIME_TYPE, 1)]
 
     @staticmethod
     def handle_mime(

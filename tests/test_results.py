@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 MEASURES = ("overall_accuracy", "mean_class_accuracy", "std_class_accuracy")
 ARMS = {
     "meta": "Meta-Face2Exp",
-    "supervised": "supervised, same image passes",
     "supervised_same_updates": "supervised, same updates",
     "supervised_same_passes": "supervised, same image passes",
 }
@@ -33,6 +33,64 @@ def test_readme_table_holds_the_results(name: str) -> None:
     readme = (ROOT / "README.md").read_text()
     for row in readme_rows(name):
         assert row in readme
+
+
+COMPARED = {  # arms of compare_methods in the order of the README's table
+    "supervised": "supervised",
+    "class_balanced_batches": "supervised, class-balanced batches",
+    "class_balanced_loss": "supervised, class-balanced loss",
+    "scn": "SCN",
+    "pseudo_label": "Pseudo-Label",
+    "noisy_student": "Noisy Student",
+    "uda": "UDA",
+    "fixmatch": "FixMatch",
+    "meta_pseudo_labels": "Meta Pseudo Labels",
+    "meta": "Meta-Face2Exp",
+}
+FEEDBACK = {
+    "exact": "Meta-Face2Exp, f as in Eq. 6",
+    "zero": "the same without L_f",
+    "shuffled": "the same with another batch's f",
+}
+
+
+def compared_rows(name: str, budget: str, titles: dict[str, str]) -> list[str]:
+    """The rows that a comparison makes."""
+    folder = ROOT / "results" / name
+    arms = json.loads((folder / "comparison.json").read_text())["compared"][budget]["arms"]
+    assert set(arms) == set(titles)
+    rows = []
+    for arm, title in titles.items():
+        found = arms[arm]
+        cells = [f"{found[m]['mean']:.1f} ± {found[m]['std']:.1f}" for m in MEASURES]
+        cells += [f"{found['image_passes']:,}", f"{found['label_budget']['total']:,}"]
+        rows.append(f"| rendered faces | {title} | {' | '.join(cells)} |")
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("name", "budget", "titles"),
+    [("compare_methods", "compute", COMPARED), ("compare_feedback", "own", FEEDBACK)],
+)
+def test_readme_table_holds_the_comparisons(name: str, budget: str, titles: dict[str, str]) -> None:
+    readme = (ROOT / "README.md").read_text()
+    for row in compared_rows(name, budget, titles):
+        assert row in readme
+
+
+@pytest.mark.parametrize("name", ["compare_methods", "compare_feedback", "compare_ablation"])
+def test_a_comparison_is_that_of_its_config_and_carries_its_provenance(name: str) -> None:
+    stored = json.loads((ROOT / "results" / name / "comparison.json").read_text())
+    config = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
+    assert stored["comparison"]["arms"] == config["arms"]
+    assert stored["environment"]["packages"]["torch"]
+    assert all(len(commit) == 40 for commit in stored["commits"])
+    for budget, arms in stored["runs"].items():
+        for arm, runs in arms.items():
+            values = [run["mean_class_accuracy"] for run in runs]
+            found = stored["compared"][budget]["arms"][arm]["mean_class_accuracy"]
+            assert found["mean"] == pytest.approx(np.mean(values))
+            assert [run["seed"] for run in runs] == list(stored["comparison"]["seeds"])
 
 
 @pytest.mark.parametrize("name", RESULTS)

@@ -1,14 +1,19 @@
 """The strict build succeeds, and fails where it should."""
 
+import base64
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import nbformat
+import numpy as np
+import plotly.graph_objects as go
 import pytest
+from bs4 import BeautifulSoup
 from docutils import nodes
 
-from face2exp_lib.sphinx_plotly import MIME_TYPE, PlotlyRenderer
+from face2exp_lib.sphinx_plotly import MIME_TYPE, PlotlyRenderer, data_tables, offer_colab
 from tests.book.conftest import ROOT, build
 
 
@@ -88,3 +93,55 @@ def test_figure_is_the_same_in_each_build_and_keeps_its_frames() -> None:
 def test_other_outputs_are_left_to_myst_nb(mime_type: str) -> None:
     data: Any = SimpleNamespace(mime_type=mime_type)
     assert PlotlyRenderer.handle_mime(NO_RENDERER, data, False) is None
+
+
+def test_the_numbers_of_a_figure_as_a_table() -> None:
+    """Traces of one x share a table; packed arrays are unpacked; hidden traces have none."""
+    packed = go.Figure(
+        go.Scatter(x=np.arange(2), y=np.array([0.5, 2.0]), name="b")
+    ).to_plotly_json()
+    bars = {"type": "bar", "x": [0, 1], "y": [1, None], "name": "a<"}
+    hidden = {"type": "bar", "x": [0, 1], "y": [9, 9], "visible": False}
+    figure = {
+        "data": [bars, *json.loads(json.dumps(packed["data"], default=list)), hidden],
+        "layout": {"xaxis": {"title": {"text": "step"}}},
+    }
+    (table,) = BeautifulSoup(data_tables(figure), "html.parser").select("table")
+    rows = [[cell.get_text() for cell in row.select("th, td")] for row in table.select("tr")]
+    assert rows == [["step", "a<", "b"], ["0", "1", "0.5"], ["1", "", "2"]]
+
+
+def test_arrays_that_plotly_packed() -> None:
+    array = np.array([[1.5, 2], [3, 4]])
+    content = {"dtype": "f8", "bdata": base64.b64encode(array.tobytes()).decode(), "shape": "2, 2"}
+    heat = {"type": "heatmap", "x": ["a", "b"], "y": ["c", "d"], "z": content}
+    table = data_tables({"data": [heat], "layout": {}})
+    assert "<tr><td>c</td><td>1.5</td><td>2</td></tr>" in table
+
+
+def test_long_series_are_thinned_out() -> None:
+    figure = {"data": [{"x": list(range(1000)), "y": list(range(1000))}], "layout": {}}
+    assert 30 <= data_tables(figure).count("<tr>") <= 61
+
+
+def test_a_slider_becomes_an_input() -> None:
+    steps = [{"label": label, "method": "animate", "args": [[label]]} for label in ("1<", "2")]
+    figure = {
+        "data": [],
+        "layout": {"sliders": [{"steps": steps, "active": 0, "currentvalue": {"prefix": "at: "}}]},
+    }
+    rendered = render(figure)
+    assert rendered is not None
+    page = BeautifulSoup(rendered[0].astext(), "html.parser")
+    (slider,) = page.select("label input[type=range]")
+    assert (slider["max"], slider["value"], slider["aria-valuetext"]) == ("1", "0", "1<")
+    (script,) = page.select("script")
+    assert '"sliders"' not in script.get_text()
+
+
+@pytest.mark.parametrize("address", ["", "https://example.org/face2exp"])
+def test_colab_and_downloads_are_offered_where_they_can_be_fetched(address: str) -> None:
+    config: Any = SimpleNamespace(html_theme_options={"repository_url": address})
+    offer_colab(NO_RENDERER, config)
+    assert config.html_theme_options["use_download_button"] == bool(address)
+    assert ("launch_buttons" in config.html_theme_options) == bool(address)
