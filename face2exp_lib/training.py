@@ -107,7 +107,6 @@ def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
         for index, phase, given, losses in _steps(plan, place):
             given, losses = _of_all_processes(given, losses)
             world.average(_running_statistics(plan))
-            stop = world.anywhere(requested.is_set(), phase.device)
             record = {
                 "step": place.step,
                 "phase": phase.name,
@@ -127,6 +126,7 @@ def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
                     best = {"step": place.step, "network": weights}
                     if writes:
                         save_checkpoint(run_dir / "checkpoints" / "best.pt", best)
+            stop = world.anywhere(requested.is_set(), phase.device)
             if records:
                 records.add(record, phase, given, losses)
                 if place.step % config.training.checkpoint_every_steps == 0 or done or stop:

@@ -826,9 +826,11 @@ def test_interrupted_render_says_that_it_goes_on(
 
 
 def run_apart(program: str, *arguments: Any) -> "subprocess.Popen[bytes]":
-    """A process in a session of its own, as a terminal starts one."""
+    """A process in a session of its own, as a terminal starts one; one in the background, where
+    tests may run, would ignore Ctrl-C."""
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     return subprocess.Popen(
-        [sys.executable, "-c", program, *map(str, arguments)],
+        [sys.executable, "-c", heed + program, *map(str, arguments)],
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
@@ -848,7 +850,7 @@ def test_ctrl_c_ends_render_and_its_workers_at_once(spec: Path, tmp_path: Path) 
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGINT)
         err = process.communicate()[1].decode()
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert "Traceback" not in err
     assert err.splitlines()[-1].startswith("face2exp: interrupted: run again")
 
