@@ -1,7 +1,7 @@
 """The arms of a comparison, read from a file, and how long each trains at an equal budget."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -98,7 +98,7 @@ class PlanLength:
 
     step_cost: float
     rest: Length
-    num_steps: int = field(compare=False)
+    num_steps: int
 
     @property
     def whole(self) -> Length:

@@ -100,13 +100,14 @@ def run_comparison(
             best = max(scores, key=lambda trial: scores[trial])
             chosen[arm] = comparison.trials[best]
             search[arm] = {"trials": scores, "chosen": best}
-    runs = {}
+    runs, folders = {}, dict[str, Path]()
     for seed in comparison.seeds:
         for budget in comparison.budgets:
             for arm in comparison.arms:
                 config = lengths.config(arm, chosen[arm], budget, seed)
-                # named by its length: where two budgets agree, one run is enough
-                run_dir = out / "runs" / f"{arm}-steps{config.training.num_steps}-seed{seed}"
+                # Where budgets or arms come to the same config, one run serves them.
+                folder = out / "runs" / f"{arm}-{budget}-seed{seed}"
+                run_dir = folders.setdefault(config_digest(config), folder)
                 run = Run(config, run_dir, data_root, comparison.split, threads)
                 runs[budget, arm, seed] = run
     _make(list({run.run_dir: run for run in runs.values()}.values()), workers, "compare")

@@ -33,7 +33,7 @@ CLASS_COLOURS = dict(
         strict=True,
     )
 )
-BLUE, ORANGE, GREEN, PINK, GREY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7f7f7f"
+BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#7f7f7f"
 LAYOUT: dict[str, Any] = {
     "template": "plotly_white",
     "margin": {"l": 60, "r": 20, "t": 40, "b": 50},
@@ -99,29 +99,6 @@ def class_counts_figure(parts: Mapping[str, Mapping[str, int]]) -> go.Figure:
         yaxis={"title": "share of the set, %"},
         legend={"orientation": "h", "y": -0.2},
     )
-
-
-def confusion(evaluation: dict[str, Any], title: str) -> go.Figure:
-    """Confusion matrix in percent of each true class."""
-    counts = np.array(evaluation["confusion_matrix"])
-    shares = np.round(100 * counts / counts.sum(1, keepdims=True), 1)
-    names = evaluation["class_names"]
-    figure = go.Figure(
-        go.Heatmap(
-            z=shares.tolist(),
-            x=names,
-            y=names,
-            zmin=0,
-            zmax=100,
-            colorscale="Blues",
-            texttemplate="%{z:.0f}",
-            hovertemplate="true %{y}, predicted %{x}: %{z:.1f} %<extra></extra>",
-            colorbar={"title": "%"},
-        )
-    )
-    figure.update_layout(**{**LAYOUT, "height": 480}, title=title)
-    figure.update_xaxes(title="predicted")
-    return figure.update_yaxes(title="true", autorange="reversed")
 
 
 def moving(

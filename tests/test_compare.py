@@ -58,8 +58,8 @@ def test_one_run_serves_budgets_that_agree(compared: tuple[dict[str, Any], Path]
     result, out = compared
     folders = sorted(path.name for path in (out / "runs").iterdir())
     assert [name for name in folders if name.startswith("ours")] == [
-        "ours-steps4-seed0",
-        "ours-steps4-seed1",
+        "ours-compute-seed0",
+        "ours-compute-seed1",
     ]
     assert result["runs"]["compute"]["ours"] == result["runs"]["updates"]["ours"]
 
@@ -74,13 +74,13 @@ def test_the_search_takes_the_best_by_validation(compared: tuple[dict[str, Any],
             config = (run_dir / "config.yaml").read_text()
             assert "seed: 100" in config
         rate = {"slow": "eta_b: 0.0001", "fast": "eta_b: 0.05"}[found["chosen"]]
-        for run_dir in (out / "runs").glob(f"{arm}-steps*"):
+        for run_dir in (out / "runs").glob(f"{arm}-[cu]*-seed*"):
             assert rate in (run_dir / "config.yaml").read_text()
 
 
 def test_signals_are_means_over_the_methods_steps(compared: tuple[dict[str, Any], Path]) -> None:
     result, out = compared
-    records = read_jsonl(out / "runs" / "ours-steps4-seed0" / "metrics.jsonl")
+    records = read_jsonl(out / "runs" / "ours-compute-seed0" / "metrics.jsonl")
     fs = [record["feedback"] for record in records if record["phase"] == "meta"]
     signals = result["runs"]["compute"]["ours"][0]["signals"]
     assert len(fs) == 4
@@ -108,7 +108,7 @@ def test_a_killed_comparison_goes_on(
     result, out = compared
     again = tmp_path / "again"
     shutil.copytree(out, again)
-    for lost in ("ours-steps4-seed1", "search-plain-fast"):
+    for lost in ("ours-compute-seed1", "search-plain-fast"):
         shutil.rmtree(again / "runs" / lost)
     (again / "comparison.json").unlink()
     made = []
@@ -120,7 +120,7 @@ def test_a_killed_comparison_goes_on(
 
     monkeypatch.setattr(compare, "train_and_evaluate", noted)
     second = run_comparison(comparison, again, squares_root)
-    assert made == ["search-plain-fast", "ours-steps4-seed1"]
+    assert made == ["search-plain-fast", "ours-compute-seed1"]
     assert second["runs"] == result["runs"]
     assert second["compared"] == result["compared"]
 
@@ -141,6 +141,24 @@ def test_a_folder_keeps_its_runs(
     other = {**comparison.arms, "ours": {"training.eta_a": 0.5}}
     with pytest.raises(Face2ExpError, match=r"ours-.*: holds a run of another config"):
         run_comparison(replace(comparison, arms=other), again, squares_root)
+
+
+def test_budgets_of_one_length_that_validate_otherwise_are_two_runs(
+    config_path: Path, squares_root: Path, tmp_path: Path
+) -> None:
+    """10 steps validated every 4 are three times; at a budget that is every 4, here asked for 7."""
+    comparison = Comparison(
+        config=str(config_path),
+        arms={"ours": {}, "seldom": {"training.eval_every_steps": 7}},
+        budgets=("own", "updates"),
+        seeds=(0,),
+    )
+    result = run_comparison(comparison, tmp_path, squares_root)
+    digests = [
+        result["runs"][budget]["seldom"][0]["config_digest"] for budget in ("own", "updates")
+    ]
+    assert len(set(digests)) == 2
+    assert len(list((tmp_path / "runs").iterdir())) == 2  # the second is that of `ours`, too
 
 
 def test_an_arm_that_does_not_fit_is_named(

@@ -12,7 +12,6 @@ from face2exp_lib.figures import (
     CLASS_COLOURS,
     class_accuracies,
     class_counts_figure,
-    confusion,
     expression_sheet,
     face_rows,
 )
@@ -52,18 +51,6 @@ def test_class_counts_are_shares() -> None:
     assert bar.name == "train (4,000 images)"
     assert list(bar.x) == ["happy", "fear"]
     assert list(bar.y) == [75, 25]
-
-
-def test_confusion_in_percent_of_each_true_class() -> None:
-    figure = confusion(
-        {"confusion_matrix": [[3, 1], [0, 8]], "class_names": ["happy", "fear"]}, "Title"
-    )
-    (heatmap,) = figure.data
-    assert [list(row) for row in heatmap.z] == [[75, 25], [0, 100]]
-    assert list(heatmap.x) == list(heatmap.y) == ["happy", "fear"]
-    assert figure.layout.title.text == "Title"
-    assert figure.layout.yaxis.title.text == "true"
-    assert figure.layout.yaxis.autorange == "reversed"  # the first class is at the top
 
 
 def test_face_rows() -> None:
