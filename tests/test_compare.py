@@ -14,6 +14,7 @@ from face2exp_lib.arms import Comparison, read_comparison
 from face2exp_lib.cli import main
 from face2exp_lib.compare import Run, run_comparison
 from face2exp_lib.comparison_figures import comparison_figure
+from face2exp_lib.config import load_config
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.storage import read_jsonl
 
@@ -146,7 +147,7 @@ def test_a_folder_keeps_its_runs(
 def test_budgets_of_one_length_that_validate_otherwise_are_two_runs(
     config_path: Path, squares_root: Path, tmp_path: Path
 ) -> None:
-    """10 steps validated every 4 are three times; at a budget that is every 4, here asked for 7."""
+    """10 steps validated every 3 steps: so are all at a budget; `seldom` has 7 of its own."""
     comparison = Comparison(
         config=str(config_path),
         arms={"ours": {}, "seldom": {"training.eval_every_steps": 7}},
@@ -158,7 +159,11 @@ def test_budgets_of_one_length_that_validate_otherwise_are_two_runs(
         result["runs"][budget]["seldom"][0]["config_digest"] for budget in ("own", "updates")
     ]
     assert len(set(digests)) == 2
-    assert len(list((tmp_path / "runs").iterdir())) == 2  # the second is that of `ours`, too
+    every = {
+        path.name: load_config(path / "config.yaml").training.eval_every_steps
+        for path in (tmp_path / "runs").iterdir()
+    }
+    assert every == {"ours-own-seed0": 3, "seldom-own-seed0": 7}  # at a budget it is `ours`
 
 
 def test_an_arm_that_does_not_fit_is_named(
