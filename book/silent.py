@@ -19,8 +19,8 @@ HEAD = """\
 
 Or says two things. Every point has our choice and, where it could be tried at the size of the
 embedded faces, what the other readings changed: class mean and class std of the test part less
-those of the default, with a 95 % interval over {seeds} seeds ({budget} each). Read the intervals,
-not the means.
+those of `configs/rendered_cpu.yaml`, with a 95 % interval over {seeds} seeds ({budget} each). Read
+the intervals, not the means.
 
 """
 
