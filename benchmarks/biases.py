@@ -1,15 +1,17 @@
 """The two biases, measured: what a network makes of long-tailed labels, and of unlabelled faces.
 
-    python benchmarks/biases.py configs/rendered_cpu.yaml
+    python benchmarks/biases.py configs/rendered_cpu.yaml --plane
     python benchmarks/biases.py configs/fer2013_lfw_cpu.yaml --data-root DIR
 
 A supervised network learns from all labels of a config as they were collected. Then: the accuracy
 of each class of the validation part (Fig. 1a of the paper), the classes it names on validation and
-on unlabelled faces (Fig. 1b), and how well the two kinds are told apart by its features (Fig. 4).
-Writes `results/biases/NAME.json`.
+on unlabelled faces (Fig. 1b), and how well the two kinds are told apart by its features. Writes
+`results/biases/NAME.json`, and with --plane where the features lie on one (Fig. 4): of rendered
+faces alone, since features of real people are not passed on.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +20,13 @@ from face2exp_lib.batches import DecodedFaces
 from face2exp_lib.config import config_digest, data_root, load_config
 from face2exp_lib.evaluation import evaluate_run, load_trained, predict_faces
 from face2exp_lib.facesets import FaceSet
+from face2exp_lib.feature_figures import plane
 from face2exp_lib.labels import class_names
 from face2exp_lib.mismatch import drawn_faces, measure_mismatch
 from face2exp_lib.provenance import environment
 from face2exp_lib.sampling import class_counts
 from face2exp_lib.splits import read_run_data
-from face2exp_lib.storage import write_json
+from face2exp_lib.storage import write_json, write_text
 from face2exp_lib.training import train
 
 SETTINGS = [
@@ -35,12 +38,14 @@ SETTINGS = [
     "training.warm_start_steps=0",
 ]
 MOST_FACES = 4000
+WHEN = ("before", "after")  # training
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("config", type=Path)
     parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--plane", action="store_true", help="write NAME-planes.json, too")
     arguments = parser.parse_args()
     root = data_root(arguments.data_root)
     config = load_config(arguments.config, SETTINGS)
@@ -60,7 +65,7 @@ def main() -> None:
             workers=0,
         ).argmax(1)
         named[kind] = class_counts(predicted, names)
-    mismatch, _ = measure_mismatch(run_dir, root)
+    mismatch, seen = measure_mismatch(run_dir, root)
     share = [np.array(list(counts.values())) / sum(counts.values()) for counts in named.values()]
     write_json(
         Path("results/biases") / f"{config.name}.json",
@@ -77,6 +82,9 @@ def main() -> None:
             "environment": environment(),
         },
     )
+    if arguments.plane:
+        planes = {when: plane(one) for when, one in zip(WHEN, seen, strict=True)}
+        write_text(Path("results/biases") / f"{config.name}-planes.json", json.dumps(planes))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from face2exp_lib.figures import CLASS_COLOURS, LAYOUT
+from face2exp_lib.figures import CLASS_COLOURS, LAYOUT, moving
 
 CURVES = (
     ("accuracy", "right", "#0072b2", "solid"),
@@ -79,3 +80,33 @@ def image_feedback_figure(result: dict[str, Any]) -> go.Figure:
     figure.update_yaxes(title="mean f<sub>i</sub>")
     figure.update_xaxes(title="pseudo label")
     return figure.update_layout(**LAYOUT)
+
+
+def pseudo_confusions(analysis: dict[str, Any]) -> go.Figure:
+    """What the pseudo labels of a stretch of steps took for what, in percent of each true class.
+
+    Args:
+        analysis: of `analysis.analyse_run`, with the truth.
+    """
+    names, states, titles = analysis["classes"], {}, {}
+    for window in analysis["over_time"]:
+        counts = np.array(window["confusion"], dtype=float)
+        shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        label = f"{window['first_step']} to {window['last_step']}"
+        states[label] = [
+            go.Heatmap(
+                z=shares.round(1).tolist(),
+                x=names,
+                y=names,
+                zmin=0,
+                zmax=100,
+                colorscale="Blues",
+                texttemplate="%{z:.0f}",
+                hovertemplate="true %{y}, named %{x}: %{z:.1f} %<extra></extra>",
+                colorbar={"title": {"text": "%"}},
+            )
+        ]
+        titles[label] = f"{100 * window['accuracy']:.0f} % of the pseudo labels are right"
+    figure = moving(states, prefix="steps ", titles=titles, height=560)
+    figure.update_xaxes(title={"text": "pseudo label"})
+    return figure.update_yaxes(title={"text": "truth"}, autorange="reversed")

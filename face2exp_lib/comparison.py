@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import binomtest, permutation_test, t, ttest_rel, wilcoxon
+from scipy.stats import binomtest, nct, permutation_test, t, ttest_rel, wilcoxon
 
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.intervals import LEVEL
@@ -72,6 +72,24 @@ def paired_over_seeds(values: Sequence[float], reference: Sequence[float]) -> di
         )
         result["p_permutation"] = float(flipped.pvalue)
     return result
+
+
+def power_over_seeds(difference: float, std: float, num_seeds: int, level: float = LEVEL) -> float:
+    """How often a paired t test finds a true difference, for differences that are normal.
+
+    Args:
+        difference: the true mean difference within a seed.
+        std: standard deviation of the differences over seeds, above 0.
+        num_seeds: at least 2.
+        level: of the interval that must not hold 0; 1 - level is how often the test cries wolf.
+
+    Returns:
+        A share of 0 to 1 (the noncentral t distribution, both sides).
+    """
+    freedom = num_seeds - 1
+    bound = float(t.ppf((1 + level) / 2, freedom))
+    shift = difference / std * num_seeds**0.5
+    return float(nct.sf(bound, freedom, shift) + nct.cdf(-bound, freedom, shift))
 
 
 def mcnemar(

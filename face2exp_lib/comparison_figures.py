@@ -1,11 +1,13 @@
-"""Figures of comparisons: what every run of every arm reached."""
+"""Figures of comparisons: what every run of every arm reached, and what seeds can show."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from face2exp_lib.figures import LAYOUT
+from face2exp_lib.comparison import power_over_seeds
+from face2exp_lib.figures import BLUE, GREY, LAYOUT, moving
 
 BUDGET_TITLES = {
     "own": "each at its own length",
@@ -32,7 +34,7 @@ def comparison_figure(result: dict[str, Any], measure: str = "mean_class_accurac
             x=[round(run[measure], 2) for _, run in rows],
             y=[arm for arm, _ in rows],
             mode="markers",
-            marker={"symbol": "circle-open", "color": "#7f7f7f", "size": 7},
+            marker={"symbol": "circle-open", "color": GREY, "size": 7},
             name="one seed",
             customdata=[run["seed"] for _, run in rows],
             hovertemplate="%{y}, seed %{customdata}: %{x:.1f}<extra></extra>",
@@ -45,21 +47,69 @@ def comparison_figure(result: dict[str, Any], measure: str = "mean_class_accurac
             x=[round(arm[measure]["mean"], 2) for arm in arms.values()],
             y=list(arms),
             mode="markers",
-            marker={"color": "#0072b2", "size": 9},
-            error_x={"type": "data", "array": halves, "color": "#0072b2"},
+            marker={"color": BLUE, "size": 9},
+            error_x={"type": "data", "array": halves, "color": BLUE},
             name="mean, 95 % interval",
             hovertemplate="%{y}: %{x:.1f}<extra></extra>",
             showlegend=column == 1,
             **place,
         )
         reference = arms[found["reference"]][measure]["mean"]
-        figure.add_vline(x=round(reference, 2), line={"dash": "dot", "color": "#7f7f7f"}, **place)
+        figure.add_vline(x=round(reference, 2), line={"dash": "dot", "color": GREY}, **place)
     figure.update_xaxes(title=measure.replace("_", " ") + ", %")
     figure.update_yaxes(autorange="reversed")
     height = 160 + 34 * len(result["comparison"]["arms"])
     return figure.update_layout(
         **{**LAYOUT, "height": height, "margin": {**LAYOUT["margin"], "l": 170}},
         legend={"orientation": "h", "y": -0.25},
+    )
+
+
+def power_curves(
+    differences: Sequence[float], std: float, seeds: Sequence[int], *, wanted: float = 0.8
+) -> go.Figure:
+    """How often a paired t test over so many seeds finds a true difference, one difference a
+    state.
+
+    Args:
+        differences: in points of accuracy.
+        std: of the differences within a seed, over seeds, in points.
+        seeds: numbers of seeds, at least 2 each.
+        wanted: the share that is asked for, drawn as a line.
+    """
+    states, titles = {}, {}
+    for difference in differences:
+        found = [power_over_seeds(difference, std, number) for number in seeds]
+        label = f"{difference:g}"
+        states[label] = [
+            go.Scatter(
+                name="found, % of comparisons",
+                x=list(seeds),
+                y=[round(100 * share, 1) for share in found],
+                mode="lines+markers",
+                line={"color": BLUE},
+            ),
+            go.Scatter(
+                name="what one would want",
+                x=[seeds[0], seeds[-1]],
+                y=[100 * wanted] * 2,
+                mode="lines",
+                line={"color": GREY, "dash": "dot"},
+                hoverinfo="skip",
+            ),
+        ]
+        enough = [number for number, share in zip(seeds, found, strict=True) if share >= wanted]
+        titles[label] = (
+            f"{enough[0]} seeds find it in {100 * wanted:.0f} % of comparisons"
+            if enough
+            else f"{seeds[-1]} seeds do not find it in {100 * wanted:.0f} % of comparisons"
+        )
+    return moving(
+        states,
+        prefix="true difference, points: ",
+        titles=titles,
+        xaxis={"title": {"text": "seeds a method"}},
+        yaxis={"title": {"text": "found, %"}, "range": [0, 102]},
     )
 
 

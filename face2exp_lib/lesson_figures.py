@@ -5,7 +5,6 @@ of its own.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -18,10 +17,13 @@ from face2exp_lib.figures import (
     CLASS_COLOURS,
     GREEN,
     GREY,
+    LAYOUT,
     ORANGE,
     moving,
     picture_source,
 )
+
+OUT_OF_SCALE = 20  # a bar that is so many times the next one is not drawn to its end
 
 
 def shares_by_set(sets: Mapping[str, Mapping[str, int]]) -> go.Figure:
@@ -48,6 +50,20 @@ def shares_by_set(sets: Mapping[str, Mapping[str, int]]) -> go.Figure:
         titles=titles,
         yaxis={"title": {"text": "share of the set, %"}, "range": [0, 60]},
         showlegend=False,
+    )
+
+
+def class_bars(values: Mapping[str, float], *, title: str, unit: str) -> go.Figure:
+    """A number of each class, in the class's colour.
+
+    Args:
+        values: class -> number.
+        title: above the figure.
+        unit: what is counted.
+    """
+    figure = go.Figure(_bars(list(values), np.array(list(values.values())), unit))
+    return figure.update_layout(
+        **LAYOUT, title={"text": title, "font": {"size": 14}}, yaxis={"title": {"text": unit}}
     )
 
 
@@ -110,36 +126,6 @@ def pictures(states: Mapping[str, Tensor], *, prefix: str, active: int = 0) -> g
     return figure.update_yaxes(visible=False)
 
 
-def pseudo_confusions(analysis: dict[str, Any]) -> go.Figure:
-    """What the pseudo labels of a stretch of steps took for what, in percent of each true class.
-
-    Args:
-        analysis: of `analysis.analyse_run`, with the truth.
-    """
-    names, states, titles = analysis["classes"], {}, {}
-    for window in analysis["over_time"]:
-        counts = np.array(window["confusion"], dtype=float)
-        shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-        label = f"{window['first_step']} to {window['last_step']}"
-        states[label] = [
-            go.Heatmap(
-                z=shares.round(1).tolist(),
-                x=names,
-                y=names,
-                zmin=0,
-                zmax=100,
-                colorscale="Blues",
-                texttemplate="%{z:.0f}",
-                hovertemplate="true %{y}, named %{x}: %{z:.1f} %<extra></extra>",
-                colorbar={"title": {"text": "%"}},
-            )
-        ]
-        titles[label] = f"{100 * window['accuracy']:.0f} % of the pseudo labels are right"
-    figure = moving(states, prefix="steps ", titles=titles, height=560)
-    figure.update_xaxes(title={"text": "pseudo label"})
-    return figure.update_yaxes(title={"text": "truth"}, autorange="reversed")
-
-
 def turned_gradients(degrees: Sequence[int], eta_a: float) -> go.Figure:
     """Two gradients of a network with two weights, one turned against the other; f, and where B's
     feedback step then points.
@@ -184,6 +170,9 @@ def turned_gradients(degrees: Sequence[int], eta_a: float) -> go.Figure:
 def measured_ways(ways: Mapping[str, Mapping[str, float]], *, prefix: str, unit: str) -> go.Figure:
     """What several ways of measuring say in one state after the other; the first is the right one.
 
+    A bar that is more than `OUT_OF_SCALE` times the next one leaves the picture, so that the
+    others can be seen; each says its value.
+
     Args:
         ways: label of a state -> way -> value.
         unit: what is measured.
@@ -193,24 +182,36 @@ def measured_ways(ways: Mapping[str, Mapping[str, float]], *, prefix: str, unit:
             go.Bar(
                 x=list(values),
                 y=[float(f"{value:.3g}") for value in values.values()],
+                text=[f"{value:+.3g}" for value in values.values()],
+                textposition="inside",
+                insidetextanchor="start",
+                constraintext="none",
+                textangle=0,
                 marker_color=[BLUE, *[ORANGE] * (len(values) - 1)],
                 name=unit,
             )
         ]
         for label, values in ways.items()
     }
+    ranges = [_around(list(values.values())) for values in ways.values()]
     figure = moving(
-        states, prefix=prefix, showlegend=False, yaxis={"title": {"text": unit}, **_around(ways, 0)}
+        states,
+        prefix=prefix,
+        showlegend=False,
+        yaxis={"title": {"text": unit}, "range": ranges[0]},
     )
-    for number, frame in enumerate(figure.frames):
-        frame.layout.yaxis = _around(ways, number)
+    for frame, span in zip(figure.frames, ranges, strict=True):
+        frame.layout.yaxis = {"range": span}
     return figure
 
 
-def _around(ways: Mapping[str, Mapping[str, float]], number: int) -> dict[str, list[float]]:
+def _around(values: Sequence[float]) -> list[float]:
     """The range of one state: its own, since f may differ by powers of ten from the next."""
-    largest = max(abs(value) for value in list(ways.values())[number].values()) or 1.0
-    return {"range": [-1.1 * largest, 1.1 * largest]}
+    sizes = sorted(abs(value) for value in values)
+    if len(sizes) > 1 and 0 < OUT_OF_SCALE * sizes[-2] < sizes[-1]:
+        sizes.pop()
+    largest = sizes[-1] or 1.0
+    return [-1.2 * largest, 1.2 * largest]
 
 
 def skewed_test(

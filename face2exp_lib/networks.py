@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import get_model
 
 from face2exp_lib.errors import Face2ExpError
@@ -92,6 +93,21 @@ def build_network(
             ) from error
         network.fc = nn.Linear(network.fc.in_features, num_classes)
         return network.to(memory_format=torch.channels_last)  # the faster layout for convolutions
+
+
+def forward_operations(backbone: Backbone, num_classes: int, view_size: int) -> int:
+    """Floating-point operations of one image that goes forward, a multiplication and an addition
+    counted as two. Nothing is computed, and no weights are made.
+
+    Args:
+        backbone: of `build_network`.
+        num_classes: K.
+        view_size: side of the image in px.
+    """
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        network = build_network(backbone, num_classes, pretrained=False, seed=0)
+        network(torch.empty(1, 3, view_size, view_size))
+    return int(counter.get_total_flops())
 
 
 @contextmanager

@@ -11,10 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from face2exp_lib.analysis import analyse_run
-from face2exp_lib.analysis_figures import image_feedback_figure, pseudo_label_figure
+from face2exp_lib.analysis_figures import (
+    image_feedback_figure,
+    pseudo_confusions,
+    pseudo_label_figure,
+)
 from face2exp_lib.cli import main
 from face2exp_lib.config import RunConfig, dump_config
 from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.labels import class_names
 from face2exp_lib.telemetry import FOLDER, SCHEMA
 from face2exp_lib.training import train
 
@@ -172,3 +177,11 @@ def test_rendered_faces_know_their_truth(
     assert result["truth_known"] == 64
     assert result["image_feedback"]["largest_error"] < 1e-5
     assert "plotly" in (tmp_path / "a.html").read_text()
+
+
+def test_confusions_of_each_window() -> None:
+    window = {"first_step": 3, "last_step": 5, "accuracy": 0.5, "confusion": [[1, 1], [0, 4]]}
+    figure = pseudo_confusions({"classes": list(class_names(7)[:2]), "over_time": [window]})
+    assert [list(row) for row in figure.data[0].z] == [[50, 50], [0, 100]]
+    assert figure.layout.title.text == "50 % of the pseudo labels are right"
+    assert figure.frames[0].name == "3 to 5"

@@ -14,6 +14,7 @@ from face2exp_lib.comparison import (
     mcnemar,
     over_seeds,
     paired_over_seeds,
+    power_over_seeds,
 )
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.metrics import accuracies
@@ -41,6 +42,23 @@ def test_pairs_by_hand() -> None:
     assert (found["mean"], found["std"]) == (2, 1)
     assert found["p_t"] == pytest.approx(0.0742, abs=1e-4)
     assert found["p_wilcoxon"] == found["p_permutation"] == found["smallest_p"] == 0.25
+
+
+def test_power_is_how_often_the_paired_test_finds_a_difference() -> None:
+    generator = np.random.default_rng(0)
+    drawn = generator.normal(1.0, 2.0, size=(2000, 5))
+    found = [paired_over_seeds(row.tolist(), [0.0] * 5)["p_t"] < 0.05 for row in drawn[:300]]
+    t_values = drawn.mean(1) / (drawn.std(1, ddof=1) / 5**0.5)
+    simulated = (np.abs(t_values) > 2.7764).mean()  # t of 4 degrees of freedom
+    assert np.mean(np.abs(t_values[:300]) > 2.7764) == pytest.approx(np.mean(found))
+    assert power_over_seeds(1.0, 2.0, 5) == pytest.approx(simulated, abs=0.02)
+    assert power_over_seeds(-1.0, 2.0, 5) == pytest.approx(power_over_seeds(1.0, 2.0, 5))
+
+
+def test_power_without_a_difference_is_the_share_of_false_alarms() -> None:
+    assert power_over_seeds(0.0, 3.0, 7) == pytest.approx(0.05)
+    assert power_over_seeds(0.0, 3.0, 7, level=0.99) == pytest.approx(0.01)
+    assert power_over_seeds(30.0, 3.0, 7) > 0.999
 
 
 def test_sign_flips_are_counted_out() -> None:

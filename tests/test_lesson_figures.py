@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from face2exp_lib import feedback, lesson_figures
-from face2exp_lib.labels import class_names
+from face2exp_lib.figures import CLASS_COLOURS
 from face2exp_lib.lesson_figures import (
+    class_bars,
     cost_of_balance,
     measured_ways,
     pictures,
-    pseudo_confusions,
     shares_by_set,
     skewed_test,
     turned_gradients,
@@ -56,7 +56,27 @@ def test_ways_beside_the_right_one() -> None:
     figure = measured_ways({"a": {"exact": 1.0, "wrong": -2.0}}, prefix="", unit="f")
     (bars,) = figure.data
     assert (list(bars.x), list(bars.y)) == (["exact", "wrong"], [1, -2])
-    assert figure.layout.yaxis.range == pytest.approx((-2.2, 2.2))
+    assert list(bars.text) == ["+1", "-2"]
+    assert figure.layout.yaxis.range == pytest.approx((-2.4, 2.4))
+
+
+def test_a_way_that_is_far_off_leaves_the_picture_and_says_its_value() -> None:
+    figure = measured_ways(
+        {"a": {"right": 0.1, "scaled": 102.4}, "at rest": {"right": 0.0, "scaled": 0.0}},
+        prefix="",
+        unit="f",
+    )
+    assert figure.layout.yaxis.range == pytest.approx((-0.12, 0.12))
+    assert list(figure.data[0].text) == ["+0.1", "+102"]
+    assert figure.frames[1].layout.yaxis.range == pytest.approx((-1.2, 1.2))
+
+
+def test_bars_of_the_classes_in_their_colours() -> None:
+    figure = class_bars({"happy": 3, "fear": 1.5}, title="t", unit="images")
+    (bars,) = figure.data
+    assert (list(bars.x), list(bars.y)) == (["happy", "fear"], [3, 1.5])
+    assert list(bars.marker.color) == [CLASS_COLOURS["happy"], CLASS_COLOURS["fear"]]
+    assert (figure.layout.title.text, figure.layout.yaxis.title.text) == ("t", "images")
 
 
 def test_a_skewed_test_moves_the_overall_accuracy_alone() -> None:
@@ -71,14 +91,6 @@ def test_a_skewed_test_moves_the_overall_accuracy_alone() -> None:
     assert all(list(frame.data[1].y) == [55, 60] for frame in figure.frames)
     assert figure.frames[0].layout.title.text.endswith("best overall: y")
     assert figure.frames[2].layout.title.text == "happy is 80 % of the test; best overall: x"
-
-
-def test_confusions_of_each_window() -> None:
-    window = {"first_step": 3, "last_step": 5, "accuracy": 0.5, "confusion": [[1, 1], [0, 4]]}
-    figure = pseudo_confusions({"classes": list(class_names(7)[:2]), "over_time": [window]})
-    assert [list(row) for row in figure.data[0].z] == [[50, 50], [0, 100]]
-    assert figure.layout.title.text == "50 % of the pseudo labels are right"
-    assert figure.frames[0].name == "3 to 5"
 
 
 def test_pictures_of_each_state() -> None:

@@ -12,7 +12,7 @@ from face2exp_lib import mismatch
 from face2exp_lib.config import load_config
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import load_trained
-from face2exp_lib.feature_figures import planes_figure
+from face2exp_lib.feature_figures import moving_plane, plane, planes_figure
 from face2exp_lib.labels import class_names
 from face2exp_lib.mismatch import measure_mismatch
 from face2exp_lib.networks import build_network
@@ -95,3 +95,29 @@ def test_network_names_are_text_in_the_figure() -> None:
     features = np.random.default_rng(0).normal(size=(6, 3))
     seen = mismatch.Seen("<b>run", two_samples(features[:3], features[3:]), ["happy"] * 6)
     assert planes_figure([seen]).layout.annotations[0].text == "&lt;b&gt;run"
+
+
+def test_a_plane_has_every_face_once_and_is_scaled_to_1() -> None:
+    features = np.random.default_rng(0).normal(size=(8, 3))
+    classes = ["happy"] * 3 + ["sad"] * 2 + ["happy", "fear", "fear"]
+    seen = mismatch.Seen("run", two_samples(features[:5], features[5:]), classes)
+    points = plane(seen)
+    counts = {kind: {c: len(xy) for c, xy in of.items()} for kind, of in points.items()}
+    assert counts == {"FER": {"happy": 3, "sad": 2}, "FR": {"happy": 1, "fear": 2}}
+    every = np.array([xy for of in points.values() for c in of.values() for xy in c])
+    assert np.abs(every).max() == 1
+    assert plane(seen) == points
+
+
+def test_planes_that_move_keep_their_traces_where_a_class_is_missing() -> None:
+    figure = moving_plane(
+        {
+            "before": {"FER": {"happy": [[0.1, 0.2]]}, "FR": {"sad": [[-1.0, 0.0], [0.5, 0.5]]}},
+            "after": {"FER": {"happy": [[0.3, 0.2]]}, "FR": {"happy": [[0.0, 1.0]]}},
+        }
+    )
+    names = ["FR: happy", "FER: happy", "FR: sad", "FER: sad"]
+    assert [[trace.name for trace in frame.data] for frame in figure.frames] == [names] * 2
+    assert [len(trace.x) for trace in figure.frames[0].data] == [0, 1, 2, 0]
+    assert [len(trace.x) for trace in figure.frames[1].data] == [1, 1, 0, 0]
+    assert list(figure.frames[1].data[0].y) == [1.0]

@@ -10,7 +10,12 @@ import torch
 from torch import nn
 
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.networks import SmallResNet, build_network, frozen_running_stats
+from face2exp_lib.networks import (
+    SmallResNet,
+    build_network,
+    forward_operations,
+    frozen_running_stats,
+)
 
 
 def small(num_classes: int = 7, seed: int = 0) -> nn.Module:
@@ -42,6 +47,23 @@ def test_weights_are_a_function_of_the_seed_alone() -> None:
     torch.manual_seed(2)
     assert torch.equal(weights(small(seed=5)), first)
     assert not torch.equal(weights(small(seed=6)), first)
+
+
+def test_operations_of_the_small_net_by_hand() -> None:
+    """On 32 px: a multiplication and an addition for each weight at each place that it is used.
+
+    The stem sees 32 x 32 places; the blocks halve the side, so they see 16, 8, 4 and 2 squared.
+    """
+    places = 32**2 * (3 * 9 * 16)
+    for side, c_in, c_out in ((16, 16, 16), (8, 16, 32), (4, 32, 64), (2, 64, 128)):
+        places += side**2 * (c_in * c_out * 9 + c_out * c_out * 9 + c_in * c_out)
+    assert forward_operations("small", 7, 32) == 2 * (places + 128 * 7)
+
+
+def test_operations_of_resnet50_are_the_known_ones() -> None:
+    """He et al. 2016 give 3.8e9 for the original; torchvision's, which strides later, has 4.09e9
+    multiplications with additions."""
+    assert forward_operations("resnet50", 1000, 224) == pytest.approx(2 * 4.09e9, rel=0.01)
 
 
 def test_global_random_state_is_left_alone() -> None:
