@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMPS := _build/stamps
 INSTALLED := .venv/installed
 
-FACES := $(wildcard data/rendered/*.zip data/rendered/*.csv)
+FACES := $(wildcard data/rendered/*.zip data/rendered/*.csv data/rendered/*.parquet)
 
 # What a run of the book is made from: its faces as they lie there, and the library but for the
 # modules that training never imports.

@@ -69,15 +69,26 @@ LABELLED = tuple(codes for codes in CODES if codes != "names")
 
 def page() -> str:
     """The page as MyST text."""
-    return "\n".join([INTRODUCTION, _codes(), LANDMARKS, *map(_section, ADAPTERS.values())])
+    return "\n".join(
+        [INTRODUCTION, _codes(), LANDMARKS, *map(_section, ADAPTERS.values())]
+    )
 
 
 def _codes() -> str:
-    rows = [f"| expression | {' | '.join(f'`{codes}`' for codes in LABELLED)} |"]
+    rows = [
+        f"| expression | {' | '.join(f'`{codes}`' for codes in LABELLED)} |"
+    ]
     rows.append("|---" * (len(LABELLED) + 1) + "|")
     for name in class_names(8):
         cells = [
-            next((code for code, label in CODES[codes].items() if label.name.lower() == name), "")
+            next(
+                (
+                    code
+                    for code, label in CODES[codes].items()
+                    if label.name.lower() == name
+                ),
+                "",
+            )
             for codes in LABELLED
         ]
         rows.append(f"| {name} | {' | '.join(cells)} |")
@@ -86,12 +97,21 @@ def _codes() -> str:
         for codes, table in LEFT_OUT.items()
         if codes != "names"
     )
-    return "\n".join([*rows, "", f"No expression, left out and counted: {left}.", ""])
+    return "\n".join(
+        [*rows, "", f"No expression, left out and counted: {left}.", ""]
+    )
 
 
 def _section(adapter: Adapter) -> str:
     lines = [f"## {adapter.title}", "", f"**State.** {adapter.state}", ""]
-    lines += ["```text", adapter.layout, "```", "", "```yaml", f"labelled: {adapter.example}"]
+    lines += [
+        "```text",
+        adapter.layout,
+        "```",
+        "",
+        "```yaml",
+        f"labelled: {adapter.example}",
+    ]
     if not adapter.codes:
         lines[-1] = f"unlabelled: {adapter.example}"
     lines += ["```", ""]
@@ -105,8 +125,15 @@ def _section(adapter: Adapter) -> str:
 
 
 def _counts(adapter: Adapter) -> str:
-    names = [name for name in class_names(8) if any(p.counts.get(name) for p in adapter.published)]
-    rows = [f"| published | {' | '.join(names)} | total |", "|---" * (len(names) + 2) + "|"]
+    names = [
+        name
+        for name in class_names(8)
+        if any(p.counts.get(name) for p in adapter.published)
+    ]
+    rows = [
+        f"| published | {' | '.join(names)} | total |",
+        "|---" * (len(names) + 2) + "|",
+    ]
     for published in adapter.published:
         counts = [f"{published.counts.get(name, 0):,}" for name in names]
         total = sum(published.counts.values())
@@ -116,13 +143,18 @@ def _counts(adapter: Adapter) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    parser.add_argument(
+        "--check", action="store_true", help="compare, write nothing"
+    )
     if not parser.parse_args().check:
         PAGE.write_text(page())
         return 0
     if PAGE.read_text() == page():
         return 0
-    print(f"{PAGE}: not in step with the adapters: run python book/data_sets.py", file=sys.stderr)
+    print(
+        f"{PAGE}: not in step with the adapters: run python book/data_sets.py",
+        file=sys.stderr,
+    )
     return 1
 
 

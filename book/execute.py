@@ -33,7 +33,11 @@ if importlib.util.find_spec("face2exp_lib") is None:  # on Colab
 
 def paired_texts() -> list[Path]:
     """The chapters that are code: texts with a jupytext header; the others are plain pages."""
-    return [path for path in sorted(BOOK.glob("*.md")) if "\njupytext:" in path.read_text()[:20]]
+    return [
+        path
+        for path in sorted(BOOK.glob("*.md"))
+        if "\njupytext:" in path.read_text()[:20]
+    ]
 
 
 def format_code(text: Path) -> None:
@@ -67,12 +71,18 @@ def repository() -> str:
 def with_install_cell(notebook: Any, address: str) -> Any:
     """The notebook with a first code cell that installs the package on Colab, if there is an
     address to install it from; without one if there is not."""
-    cells = [cell for cell in notebook.cells if "colab" not in cell.metadata.get("tags", [])]
+    cells = [
+        cell
+        for cell in notebook.cells
+        if "colab" not in cell.metadata.get("tags", [])
+    ]
     if address:
         source = INSTALL.format(address=address)
         tags = {"tags": ["colab", "nbval-ignore-output", "remove-cell"]}
         cell = nbformat.v4.new_code_cell(source, id="install", metadata=tags)
-        first = next(i for i, cell in enumerate(cells) if cell.cell_type == "code")
+        first = next(
+            i for i, cell in enumerate(cells) if cell.cell_type == "code"
+        )
         cells.insert(first, cell)
     return nbformat.from_dict({**notebook, "cells": cells})
 
@@ -91,7 +101,9 @@ def write_notebook(text: Path) -> None:
         notebook = jupytext.read(text)
     if path.exists():
         # Takes over the ids of cells that stayed, which the text does not hold.
-        notebook = combine_inputs_with_outputs(notebook, nbformat.read(path, as_version=4))
+        notebook = combine_inputs_with_outputs(
+            notebook, nbformat.read(path, as_version=4)
+        )
     client = NotebookClient(
         notebook,
         timeout=TIMEOUT_S,
@@ -101,10 +113,14 @@ def write_notebook(text: Path) -> None:
     client.execute()
     for cell in notebook.cells:
         if cell.cell_type == "code":  # progress bars tell the time
-            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+            cell.outputs = [
+                out for out in cell.outputs if out.get("name") != "stderr"
+            ]
     notebook.metadata.language_info.pop("version", None)
     notebook.metadata.pop("widgets", None)
-    notebook.metadata.jupytext.pop("text_representation", None)  # that of the text, with versions
+    notebook.metadata.jupytext.pop(
+        "text_representation", None
+    )  # that of the text, with versions
     write_text(path, nbformat.writes(notebook) + "\n")
 
 

@@ -24,7 +24,9 @@ from typing import Any, NamedTuple
 
 BOOK = Path(__file__).parent
 CELLS = ("question", "stub", "solution", "check")
-MARKED = re.compile(r"<!-- exercise (\w+) -->\n(?:.*?\n)??<!-- end -->\n", re.DOTALL)
+MARKED = re.compile(
+    r"<!-- exercise (\w+) -->\n(?:.*?\n)??<!-- end -->\n", re.DOTALL
+)
 
 
 class Exercise(NamedTuple):
@@ -44,7 +46,9 @@ def read(path: Path) -> Exercise:
     """
     parts = re.split(r"^# %% (\w+)\n", path.read_text(), flags=re.MULTILINE)
     if tuple(parts[1::2]) != CELLS:
-        raise ValueError(f"{path}: its cells are {parts[1::2]}, and should be {list(CELLS)}")
+        raise ValueError(
+            f"{path}: its cells are {parts[1::2]}, and should be {list(CELLS)}"
+        )
     question, *code = (part.strip() for part in parts[2::2])
     return Exercise(ast.literal_eval(question).strip(), *code)
 
@@ -62,7 +66,9 @@ def passes(answer: str, check: str) -> bool:
 def block(name: str, number: int, exercise: Exercise) -> str:
     """An exercise as it stands in its chapter."""
     code = f"```python\n{exercise.stub}\n\n\n{exercise.check}\n```"
-    solution = f"````{{dropdown}} Solution\n```python\n{exercise.solution}\n```\n````"
+    solution = (
+        f"````{{dropdown}} Solution\n```python\n{exercise.solution}\n```\n````"
+    )
     return (
         f"<!-- exercise {name} -->\n\n**{number}.** {exercise.question}\n\n{code}\n\n{solution}\n\n"
         "<!-- end -->\n"
@@ -75,7 +81,9 @@ def with_exercises(text: str) -> str:
 
     def written(match: re.Match[str]) -> str:
         name = match[1]
-        return block(name, next(numbers), read(BOOK / "exercises" / f"{name}.py"))
+        return block(
+            name, next(numbers), read(BOOK / "exercises" / f"{name}.py")
+        )
 
     return MARKED.sub(written, text)
 
@@ -87,7 +95,9 @@ def faults() -> list[str]:
         text = chapter.read_text()
         used |= {match[1] for match in MARKED.finditer(text)}
         if with_exercises(text) != text:
-            found.append(f"{chapter.name} is out of step: run python book/exercises.py")
+            found.append(
+                f"{chapter.name} is out of step: run python book/exercises.py"
+            )
     for path in sorted((BOOK / "exercises").glob("*.py")):
         exercise = read(path)
         if passes(exercise.stub, exercise.check):
@@ -100,7 +110,9 @@ def faults() -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--check", action="store_true")
     if parser.parse_args().check:
         found = faults()

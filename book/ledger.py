@@ -32,7 +32,9 @@ what the line says, and a test shows it; of a table it would mean its numbers. {
 
 def rows() -> list[dict[str, Any]]:
     """The claims."""
-    found: list[dict[str, Any]] = yaml.safe_load((BOOK / "ledger.yaml").read_text())
+    found: list[dict[str, Any]] = yaml.safe_load(
+        (BOOK / "ledger.yaml").read_text()
+    )
     return found
 
 
@@ -46,7 +48,9 @@ def number(where: dict[str, Any]) -> str:
 
 def line(row: dict[str, Any]) -> str:
     """A claim as a row of the table."""
-    state = f"**{STATES[row['state']]}**" + (f": {row['note']}" if row["note"] else "")
+    state = f"**{STATES[row['state']]}**" + (
+        f": {row['note']}" if row["note"] else ""
+    )
     if "number" in row:
         state += f" {number(row['number'])}"
     path, _, name = row["test"].partition("::")
@@ -60,12 +64,19 @@ def line(row: dict[str, Any]) -> str:
 def page() -> str:
     """The page as MyST text."""
     found = rows()
-    told = [f"{sum(row['state'] == key for row in found)} {text}" for key, text in STATES.items()]
-    return HEAD.format(counts=f"Of {len(found)}: {', '.join(told)}.") + "".join(map(line, found))
+    told = [
+        f"{sum(row['state'] == key for row in found)} {text}"
+        for key, text in STATES.items()
+    ]
+    return HEAD.format(counts=f"Of {len(found)}: {', '.join(told)}.") + "".join(
+        map(line, found)
+    )
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--check", action="store_true")
     if parser.parse_args().check:
         if PAGE.read_text() != page():

@@ -39,7 +39,9 @@ def main() -> int:
     page = folder / "print.html"
     shutil.copyfile(one, page)
     with (
-        ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=page.parent)) as server,
+        ThreadingHTTPServer(
+            ("127.0.0.1", 0), partial(Quiet, directory=page.parent)
+        ) as server,
         tempfile.TemporaryDirectory() as profile,
     ):
         Thread(target=server.serve_forever, daemon=True).start()

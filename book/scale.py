@@ -14,10 +14,16 @@ MEASURED = Path(__file__).parents[1] / "results" / "benchmarks"
 FACES = {"WebFace42M": 42_000_000, "WebFace260M": 260_000_000}
 SIZES = ("112", "256")
 CORES, DAYS = 32, 2  # of a machine, and of patience: examples
-LIST_BYTES = {"RecordIO": 3 * 8, "order": 8}  # offset, number, person; position: int64 each
+LIST_BYTES = {
+    "RecordIO": 3 * 8,
+    "order": 8,
+}  # offset, number, person; position: int64 each
 WINDOW = 8  # shards, the default of `data.stream_window`
 GPU_IMAGES = 1000  # a second, an example
-DISK_READS = {"a spinning disk": 100, "an SSD": 10_000}  # at random places, a second: examples
+DISK_READS = {
+    "a spinning disk": 100,
+    "an SSD": 10_000,
+}  # at random places, a second: examples
 
 
 def read(name: str) -> dict[str, Any]:
@@ -44,35 +50,56 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def page() -> str:
     """The page as MyST text."""
-    shards, landmarks, pipeline = read("shards"), read("landmarks"), read("input_pipeline")
+    shards, landmarks, pipeline = (
+        read("shards"),
+        read("landmarks"),
+        read("input_pipeline"),
+    )
     photos = shards["photos"]["sizes"]
     machine = shards["environment"]["machine"]
     per_shard = shards["settings"]["images_per_shard"]
     find = landmarks["speed"]["loose"]["images_per_second"]["face2exp"]
     views = pipeline["speed"]["fr"]["face2exp"]["images_per_second"]
     count = shards["stream"]["images"]
-    stored = {size: photos[size]["tar_bytes"] + photos[size]["table_bytes"] for size in SIZES}
+    stored = {
+        size: photos[size]["tar_bytes"] + photos[size]["table_bytes"]
+        for size in SIZES
+    }
 
     core = [["landmarks of 256 px crops", f"{find:,.0f}", "`landmarks.json`"]]
     for size in SIZES:
         rate = photos[size]["shard_images_per_second"]
-        core.append([f"sharding with `--size {size}`", f"{rate:,.0f}", "`shards.json`"])
+        core.append(
+            [f"sharding with `--size {size}`", f"{rate:,.0f}", "`shards.json`"]
+        )
     for size in SIZES:
         rate = photos[size]["stream_images_per_second"]
-        core.append([f"streaming {size} px, decoded", f"{rate:,.0f}", "`shards.json`"])
-    core.append(["decoding 256 px and Aug on the CPU", f"{views:,.0f}", "`input_pipeline.json`"])
+        core.append(
+            [f"streaming {size} px, decoded", f"{rate:,.0f}", "`shards.json`"]
+        )
+    core.append(
+        [
+            "decoding 256 px and Aug on the CPU",
+            f"{views:,.0f}",
+            "`input_pipeline.json`",
+        ]
+    )
 
     space = [
         [
             f"{size} px",
             f"{photos[size]['jpeg_bytes'] / 1000:.1f} kB",
             f"{stored[size] / 1000:.1f} kB",
-            *(f"{images * stored[size] / 1e12:.2f} TB" for images in FACES.values()),
+            *(
+                f"{images * stored[size] / 1e12:.2f} TB"
+                for images in FACES.values()
+            ),
         ]
         for size in SIZES
     ]
     steps = {"landmarks": find} | {
-        f"sharding at {size} px": photos[size]["shard_images_per_second"] for size in SIZES
+        f"sharding at {size} px": photos[size]["shard_images_per_second"]
+        for size in SIZES
     }
     work = [
         [step]
@@ -88,15 +115,25 @@ def page() -> str:
         "RecordIO": LIST_BYTES["RecordIO"] + LIST_BYTES["order"],
     }
     memory = [
-        [kind, f"{each:.0f} B", *(f"{images * each / 1e9:.1f} GB" for images in FACES.values())]
+        [
+            kind,
+            f"{each:.0f} B",
+            *(f"{images * each / 1e9:.1f} GB" for images in FACES.values()),
+        ]
         for kind, each in lists.items()
     ]
     reads = [
-        [disk, f"{rate:,}", *(f"{hours(images, rate):,.0f} h" for images in FACES.values())]
+        [
+            disk,
+            f"{rate:,}",
+            *(f"{hours(images, rate):,.0f} h" for images in FACES.values()),
+        ]
         for disk, rate in DISK_READS.items()
     ]
     decode = photos["256"]["stream_images_per_second"]
-    kept = {kind: shards["stream"]["memory"][kind] for kind in ("main", "children")}
+    kept = {
+        kind: shards["stream"]["memory"][kind] for kind in ("main", "children")
+    }
     largest = max(FACES.values())
     return f"""\
 # What 260 million faces cost
@@ -193,13 +230,18 @@ machine reads the whole set once an epoch, so give each a copy on its own disks,
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    parser.add_argument(
+        "--check", action="store_true", help="compare, write nothing"
+    )
     if not parser.parse_args().check:
         PAGE.write_text(page())
         return 0
     if PAGE.read_text() == page():
         return 0
-    print(f"{PAGE}: not in step with the results: run python book/scale.py", file=sys.stderr)
+    print(
+        f"{PAGE}: not in step with the results: run python book/scale.py",
+        file=sys.stderr,
+    )
     return 1
 
 

@@ -50,7 +50,10 @@ def point(entry: dict[str, Any], arms: dict[str, Any]) -> str:
         "Ours\n: " + f"{key} Default: {entry['default']}. {entry['why']}",
     ]
     if entry["others"]:
-        lines.append("Other readings\n: " + "; ".join(str(other) for other in entry["others"]))
+        lines.append(
+            "Other readings\n: "
+            + "; ".join(str(other) for other in entry["others"])
+        )
     if entry["arms"]:
         told = [f"`{name}`: {changed(arms[name])}" for name in entry["arms"]]
         lines.append("What it changed\n: " + "; ".join(told))
@@ -70,7 +73,9 @@ def page() -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--check", action="store_true")
     if parser.parse_args().check:
         if PAGE.read_text() != page():

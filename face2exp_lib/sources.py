@@ -28,8 +28,8 @@ class Source:
         codes: table in which labels are looked up, a key of `face2exp_lib.labels.CODES`; None takes
             that of the layout.
         skip_bad: leave rows out that cannot be used, instead of stopping at the first.
-        landmarks: table of `face2exp data landmarks`, below the data root or absolute; its points
-            take the place of the set's own.
+        landmarks: table of `face2exp data landmarks`, below the data root or absolute (of the
+            embedded faces: beside them); its points take the place of the set's own.
         crop: "whole", or "face" for the square round the face of that table, see
             `face2exp_lib.sidecars.attach`.
     """
@@ -65,18 +65,15 @@ class Source:
             Face2ExpError: if a path is relative and there is no data root, nothing is found, or the
                 table of landmarks does not fit.
         """
-        faces = self._listed(data_root)
+        adapter = ADAPTERS[self.format]
+        if self.format == "rendered" and not self.path:
+            path = data_root = shipped("data/rendered")
+        else:
+            path = below_data_root(self.path, data_root)
+        faces = adapter.read(path, self.part, self.codes or adapter.codes, self.skip_bad)
         if not self.landmarks:
             return faces
         return attach(faces, below_data_root(self.landmarks, data_root), self.crop)
-
-    def _listed(self, data_root: Path | None) -> FaceSet:
-        adapter = ADAPTERS[self.format]
-        codes = self.codes or adapter.codes
-        if self.format == "rendered" and not self.path:
-            return adapter.read(shipped("data/rendered"), self.part, codes, self.skip_bad)
-        path = below_data_root(self.path, data_root)
-        return adapter.read(path, self.part, codes, self.skip_bad)
 
 
 def below_data_root(text: str, data_root: Path | None) -> Path:
