@@ -28,7 +28,7 @@ INSTALL = """\
 import importlib.util
 
 if importlib.util.find_spec("face2exp_lib") is None:  # on Colab
-    %pip install -q git+{address}"""
+    %pip install -q "face2exp-lib[book,landmarks,render] @ git+{address}\""""
 
 
 def paired_texts() -> list[Path]:

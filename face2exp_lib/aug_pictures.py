@@ -45,7 +45,7 @@ def augmentation_rows(
 
     def marked(view: View) -> Tensor:
         moved = move_points(points, view, crop_fraction)
-        return _with_dots(_shown(apply_view(images, view, view_size)), moved)
+        return with_dots(as_pictures(apply_view(images, view, view_size)), moved)
 
     plain = centre_view(num_images)
     parts = AugOptions().patch_parts
@@ -71,18 +71,18 @@ def augmentation_rows(
             crop_fraction=crop_fraction,
             stored_size=stored_size,
         )
-        rows[f"Aug, {options.patches}"] = _shown(apply_view(images, view, view_size))
+        rows[f"Aug, {options.patches}"] = as_pictures(apply_view(images, view, view_size))
     return {name: F.pad(pixels, [FRAME] * 4, value=255) for name, pixels in rows.items()}
 
 
-def _shown(pixels: Tensor) -> Tensor:
-    """From what a network sees to uint8."""
+def as_pictures(pixels: Tensor) -> Tensor:
+    """Views as a network sees them, (N, 3, s, s) normalised floats, as uint8 pictures."""
     mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
     return (255 * (pixels * std + mean)).round().clamp(0, 255).to(torch.uint8)
 
 
-def _with_dots(pixels: Tensor, points: Tensor) -> Tensor:
-    """`pixels` with a dot at each of the `points`, (N, 5, 2) in 0..1."""
+def with_dots(pixels: Tensor, points: Tensor) -> Tensor:
+    """Pictures, (N, 3, s, s) uint8, with a dot at each of their `points`, (N, 5, 2) in 0..1."""
     size = pixels.shape[-1]
     radius = max(DOT * size, 0.5)
     dotted = []

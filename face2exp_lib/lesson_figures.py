@@ -167,6 +167,32 @@ def turned_gradients(degrees: Sequence[int], eta_a: float) -> go.Figure:
     )
 
 
+def bars_of_states(
+    states: Mapping[str, Mapping[str, float]], *, prefix: str, unit: str, active: int = 0
+) -> go.Figure:
+    """Bars on one scale from 0 in all states, each with its value.
+
+    Args:
+        states: label of a state -> bar -> value, 0 or more.
+        unit: of the values.
+    """
+    drawn = {
+        label: [
+            go.Bar(
+                x=list(values),
+                y=[float(f"{value:.3g}") for value in values.values()],
+                texttemplate="%{y:,.3~r}",
+                marker_color=BLUE,
+                name=unit,
+            )
+        ]
+        for label, values in states.items()
+    }
+    largest = max(max(values.values()) for values in states.values())
+    axis = {"title": {"text": unit}, "range": [0, 1.1 * largest]}
+    return moving(drawn, prefix=prefix, active=active, showlegend=False, yaxis=axis)
+
+
 def measured_ways(ways: Mapping[str, Mapping[str, float]], *, prefix: str, unit: str) -> go.Figure:
     """What several ways of measuring say in one state after the other; the first is the right one.
 

@@ -6,6 +6,7 @@ import torch
 from face2exp_lib import feedback, lesson_figures
 from face2exp_lib.figures import CLASS_COLOURS
 from face2exp_lib.lesson_figures import (
+    bars_of_states,
     class_bars,
     cost_of_balance,
     measured_ways,
@@ -58,6 +59,14 @@ def test_ways_beside_the_right_one() -> None:
     assert (list(bars.x), list(bars.y)) == (["exact", "wrong"], [1, -2])
     assert list(bars.text) == ["+1", "-2"]
     assert figure.layout.yaxis.range == pytest.approx((-2.4, 2.4))
+
+
+def test_bars_of_all_states_have_one_scale() -> None:
+    figure = bars_of_states(
+        {"a": {"x": 1.0, "y": 10.0}, "b": {"x": 2.0, "y": 5.0}}, prefix="", unit="h"
+    )
+    assert [list(frame.data[0].y) for frame in figure.frames] == [[1, 10], [2, 5]]
+    assert figure.layout.yaxis.range == pytest.approx((0, 11))
 
 
 def test_a_way_that_is_far_off_leaves_the_picture_and_says_its_value() -> None:

@@ -168,6 +168,9 @@ def test_the_first_cell_installs_where_colab_can_fetch_the_book(path: Path) -> N
     with_address = execute.with_install_cell(notebook, "https://example.org/face2exp")
     code = [cell for cell in with_address.cells if cell.cell_type == "code"]
     assert code[0].metadata.tags == ["colab", "nbval-ignore-output", "remove-cell"]
-    assert "pip install -q git+https://example.org/face2exp" in code[0].source
+    wanted = (
+        '%pip install -q "face2exp-lib[book,landmarks,render] @ git+https://example.org/face2exp"'
+    )
+    assert wanted in code[0].source
     assert execute.with_install_cell(with_address, "").cells == notebook.cells or address
     assert len(install_cells(notebook)) == bool(address)
