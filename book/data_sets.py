@@ -1,17 +1,10 @@
-"""Write `book/data_sets.md` from what the adapters say about themselves.
+"""The page `data_sets.md`: what the adapters say about themselves."""
 
-python book/data_sets.py [--check]
-"""
-
-import argparse
-import sys
-from pathlib import Path
 
 from face2exp_lib.adapters import ADAPTERS
 from face2exp_lib.adapters.adapter import Adapter
 from face2exp_lib.labels import CODES, LEFT_OUT, class_names
 
-PAGE = Path(__file__).with_name("data_sets.md")
 INTRODUCTION = """\
 # Data sets
 
@@ -139,24 +132,3 @@ def _counts(adapter: Adapter) -> str:
         total = sum(published.counts.values())
         rows.append(f"| {published.title} | {' | '.join(counts)} | {total:,} |")
     return "\n".join(rows)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--check", action="store_true", help="compare, write nothing"
-    )
-    if not parser.parse_args().check:
-        PAGE.write_text(page())
-        return 0
-    if PAGE.read_text() == page():
-        return 0
-    print(
-        f"{PAGE}: not in step with the adapters: run python book/data_sets.py",
-        file=sys.stderr,
-    )
-    return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,4 @@
-"""Write the exercises of `book/exercises/` into the chapters, and check them.
-
-    python book/exercises.py           into the chapters, between their markers
-    python book/exercises.py --check   each stub fails, each solution passes, all is in step
+"""The exercises of `book/exercises/` as they stand in the chapters, and their check.
 
 A file is one exercise. Its cells, marked as Jupyter's percent format does, are the question (a
 text), the stub that a reader completes, the solution, and the check, which both are held against:
@@ -12,13 +9,11 @@ text), the stub that a reader completes, the solution, and the check, which both
     # %% check
 
 In a chapter the line `<!-- exercise NAME -->` is where `NAME.py` goes; what follows up to
-`<!-- end -->` is written by this script.
+`<!-- end -->` is written by `book.generate`.
 """
 
-import argparse
 import ast
 import re
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,15 +84,13 @@ def with_exercises(text: str) -> str:
 
 
 def faults() -> list[str]:
-    """What is wrong: a stub that passes, a solution that does not, a chapter out of step."""
-    found, used = [], set()
-    for chapter in sorted(BOOK.glob("*.md")):
-        text = chapter.read_text()
-        used |= {match[1] for match in MARKED.finditer(text)}
-        if with_exercises(text) != text:
-            found.append(
-                f"{chapter.name} is out of step: run python book/exercises.py"
-            )
+    """What is wrong: a stub that passes, a solution that does not, an exercise in no chapter."""
+    used = {
+        match[1]
+        for chapter in BOOK.glob("*.md")
+        for match in MARKED.finditer(chapter.read_text())
+    }
+    found = []
     for path in sorted((BOOK / "exercises").glob("*.py")):
         exercise = read(path)
         if passes(exercise.stub, exercise.check):
@@ -107,23 +100,3 @@ def faults() -> list[str]:
         if path.stem not in used:
             found.append(f"{path.name}: in no chapter")
     return found
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("--check", action="store_true")
-    if parser.parse_args().check:
-        found = faults()
-        print("\n".join(found), file=sys.stderr)
-        return int(bool(found))
-    for chapter in sorted(BOOK.glob("*.md")):
-        text = chapter.read_text()
-        if (new := with_exercises(text)) != text:
-            chapter.write_text(new)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,18 +1,12 @@
-"""Write `book/ledger.md`, the paper's claims one by one, from `ledger.yaml` and the results.
+"""The page `ledger.md`: the paper's claims one by one, from `ledger.yaml` and the results."""
 
-python book/ledger.py [--check]
-"""
-
-import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 BOOK = Path(__file__).parent
-PAGE = BOOK / "ledger.md"
 STATES = {
     "reproduced": "reproduced here",
     "runs": "runs, not reproduced here",
@@ -71,24 +65,3 @@ def page() -> str:
     return HEAD.format(counts=f"Of {len(found)}: {', '.join(told)}.") + "".join(
         map(line, found)
     )
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("--check", action="store_true")
-    if parser.parse_args().check:
-        if PAGE.read_text() != page():
-            print(
-                f"{PAGE.name} is out of step: run python book/ledger.py",
-                file=sys.stderr,
-            )
-            return 1
-        return 0
-    PAGE.write_text(page())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

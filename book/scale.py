@@ -1,15 +1,9 @@
-"""Write `book/scale.md`, what large sets cost, from what the benchmarks measured.
+"""The page `scale.md`: what large sets cost, from what the benchmarks measured."""
 
-python book/scale.py [--check]
-"""
-
-import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).with_name("scale.md")
 MEASURED = Path(__file__).parents[1] / "results" / "benchmarks"
 FACES = {"WebFace42M": 42_000_000, "WebFace260M": 260_000_000}
 SIZES = ("112", "256")
@@ -226,24 +220,3 @@ The batches of all GPUs come from one window. GPUs of one machine share its page
 machine reads the whole set once an epoch, so give each a copy on its own disks, or expect
 (machines) × {largest * stored["256"] / 1e12:.1f} TB an epoch from what they share.
 """
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--check", action="store_true", help="compare, write nothing"
-    )
-    if not parser.parse_args().check:
-        PAGE.write_text(page())
-        return 0
-    if PAGE.read_text() == page():
-        return 0
-    print(
-        f"{PAGE}: not in step with the results: run python book/scale.py",
-        file=sys.stderr,
-    )
-    return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -199,6 +199,29 @@ def comparison_table(comparison: dict[str, Any], measure: str = "mean_class_accu
     return "\n".join(lines) + "\n"
 
 
+def arm_lines(comparison: dict[str, Any], arms: Sequence[str] = ()) -> str:
+    """A few arms of a comparison, a line each: class mean and class std with their deviations over
+    seeds, and how far the class mean is from the reference's, with its interval.
+
+    Args:
+        comparison: of `compare_runs`.
+        arms: their names; all, if none are given.
+    """
+    names = list(arms) or list(comparison["arms"])
+    width, lines = max(map(len, names)), []
+    for name in names:
+        arm = comparison["arms"][name]
+        told = [name.ljust(width)]
+        for measure, title in (("mean_class_accuracy", "mean"), ("std_class_accuracy", "std")):
+            told.append(f"{title} {arm[measure]['mean']:4.1f} ± {arm[measure]['std'] or 0:.1f}")
+        if "paired" in arm:
+            paired = arm["paired"]["mean_class_accuracy"]
+            low, high = paired["interval"] or (np.nan, np.nan)
+            told.append(f"{paired['mean']:+5.1f} [{low:+.1f}, {high:+.1f}]")
+        lines.append("  ".join(told))
+    return "\n".join(lines)
+
+
 Evaluated = dict[int, tuple[Path, dict[str, Any]]]
 
 

@@ -1,13 +1,14 @@
 """Figures of comparisons: what every run of every arm reached, and what seeds can show."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from face2exp_lib.comparison import power_over_seeds
-from face2exp_lib.figures import BLUE, GREY, LAYOUT, moving
+from face2exp_lib.figures import BLUE, GREY, LAYOUT, ORANGE, moving
 
 BUDGET_TITLES = {
     "own": "each at its own length",
@@ -110,6 +111,72 @@ def power_curves(
         titles=titles,
         xaxis={"title": {"text": "seeds a method"}},
         yaxis={"title": {"text": "found, %"}, "range": [0, 102]},
+    )
+
+
+def means_and_stds(tables: Mapping[str, Mapping[str, tuple[float, float]]]) -> go.Figure:
+    """Mean and std over the classes of a few arms, one table a state.
+
+    Args:
+        tables: label of a state -> arm -> its mean and its std over the classes, in %.
+    """
+    states = {
+        label: [
+            go.Bar(
+                name=name,
+                x=list(arms),
+                y=[round(pair[i], 2) for pair in arms.values()],
+                marker_color=colour,
+            )
+            for i, (name, colour) in enumerate((("class mean", BLUE), ("class std", ORANGE)))
+        ]
+        for label, arms in tables.items()
+    }
+    return moving(
+        states,
+        prefix="faces: ",
+        barmode="group",
+        yaxis={"title": {"text": "%"}, "range": [0, 100]},
+    )
+
+
+def skewed_test(
+    per_class: Mapping[str, Mapping[str, float]],
+    skews: Sequence[float],
+    shares: Mapping[str, float],
+) -> go.Figure:
+    """Overall accuracy and class mean of methods while the test part's classes are skewed.
+
+    At 0 the classes are alike, at 1 they have `shares`; in between and beyond, shares to that
+    power. The class accuracies, which are all that the networks have to do with it, stay.
+
+    Args:
+        per_class: method -> class -> accuracy in %.
+        skews: powers, one a state.
+        shares: class -> its share in a set as collected.
+    """
+    states, titles = {}, {}
+    names = list(next(iter(per_class.values())))
+    methods = list(per_class)
+    accuracy = np.array([[per_class[m][name] for name in names] for m in methods])
+    for skew in skews:
+        weights = np.array([shares[name] for name in names]) ** skew
+        weights /= weights.sum()
+        overall, mean = accuracy @ weights, accuracy.mean(1)
+        label = f"{skew:g}"
+        states[label] = [
+            go.Bar(name="overall", x=methods, y=overall.round(1), marker_color=ORANGE),
+            go.Bar(name="class mean", x=methods, y=mean.round(1), marker_color=BLUE),
+        ]
+        best = methods[int(overall.argmax())]
+        titles[label] = f"{names[int(weights.argmax())]} is {100 * weights.max():.0f} % of the test"
+        titles[label] += f"; best overall: {best}"
+    return moving(
+        states,
+        prefix="skew: ",
+        titles=titles,
+        barmode="group",
+        yaxis={"title": {"text": "accuracy, %"}, "range": [0, 100]},
     )
 
 

@@ -53,8 +53,8 @@ def planes_figure(seen: Sequence[Seen], seed: int = 0) -> go.Figure:
 
 
 def moving_plane(planes: Mapping[str, Plane]) -> go.Figure:
-    """One plane after the other: FER faces as dots in the colour of their class, FR faces as
-    rings in the colour of the class that the network gives them.
+    """One plane after the other, the last one shown first: FER faces as dots in the colour of their
+    class, FR faces as rings in the colour of the class that the network gives them.
 
     Args:
         planes: label of a state -> its plane.
@@ -62,8 +62,15 @@ def moving_plane(planes: Mapping[str, Plane]) -> go.Figure:
     classes = _classes(planes.values())
     states = {label: _traces(one, classes) for label, one in planes.items()}
     bare = {"visible": False, "range": [-1.05, 1.05]}
-    figure = moving(states, prefix="faces and network: ", height=560, xaxis=bare)
-    return figure.update_yaxes(bare, scaleanchor="x")
+    return moving(
+        states,
+        prefix="network: ",
+        active=len(states) - 1,
+        height=560,
+        margin={"l": 10, "r": 10, "t": 10, "b": 50},
+        xaxis=bare,
+        yaxis=bare,
+    )
 
 
 def _classes(planes: Iterable[Plane]) -> list[str]:

@@ -121,7 +121,14 @@ def pictures(states: Mapping[str, Tensor], *, prefix: str, active: int = 0) -> g
         ]
         for label, images in states.items()
     }
-    figure = moving(drawn, prefix=prefix, active=active, height=330)
+    number = len(next(iter(states.values())))
+    figure = moving(
+        drawn,
+        prefix=prefix,
+        active=active,
+        height=40 + 640 // number,
+        margin={"l": 10, "r": 10, "t": 10, "b": 10},
+    )
     figure.update_xaxes(visible=False)
     return figure.update_yaxes(visible=False)
 
@@ -238,46 +245,6 @@ def _around(values: Sequence[float]) -> list[float]:
         sizes.pop()
     largest = sizes[-1] or 1.0
     return [-1.2 * largest, 1.2 * largest]
-
-
-def skewed_test(
-    per_class: Mapping[str, Mapping[str, float]],
-    skews: Sequence[float],
-    shares: Mapping[str, float],
-) -> go.Figure:
-    """Overall accuracy and class mean of methods while the test part's classes are skewed.
-
-    At 0 the classes are alike, at 1 they have `shares`; in between and beyond, shares to that
-    power. The class accuracies, which are all that the networks have to do with it, stay.
-
-    Args:
-        per_class: method -> class -> accuracy in %.
-        skews: powers, one a state.
-        shares: class -> its share in a set as collected.
-    """
-    states, titles = {}, {}
-    names = list(next(iter(per_class.values())))
-    methods = list(per_class)
-    accuracy = np.array([[per_class[m][name] for name in names] for m in methods])
-    for skew in skews:
-        weights = np.array([shares[name] for name in names]) ** skew
-        weights /= weights.sum()
-        overall, mean = accuracy @ weights, accuracy.mean(1)
-        label = f"{skew:g}"
-        states[label] = [
-            go.Bar(name="overall", x=methods, y=overall.round(1), marker_color=ORANGE),
-            go.Bar(name="class mean", x=methods, y=mean.round(1), marker_color=BLUE),
-        ]
-        best = methods[int(overall.argmax())]
-        titles[label] = f"{names[int(weights.argmax())]} is {100 * weights.max():.0f} % of the test"
-        titles[label] += f"; best overall: {best}"
-    return moving(
-        states,
-        prefix="skew: ",
-        titles=titles,
-        barmode="group",
-        yaxis={"title": {"text": "accuracy, %"}, "range": [0, 100]},
-    )
 
 
 def _bars(names: Sequence[str], values: np.ndarray, title: str) -> go.Bar:

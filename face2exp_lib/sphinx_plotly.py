@@ -18,6 +18,7 @@ import base64
 import html
 import json
 import shutil
+from collections import namedtuple
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -66,7 +67,8 @@ aria-valuetext="{label}"><output>{label}</output></label>
 DATA_TABLE = """<details class="figure-data"><summary>The numbers of this figure</summary>
 <div class="table-wrapper">{tables}</div></details>
 """
-STYLE = """.plotly-slider { display: flex; gap: 0.6em; align-items: center; flex-wrap: wrap; }
+STYLE = """figure figcaption * { color: var(--pst-color-text-base) !important; font-weight: 400; }
+.plotly-slider { display: flex; gap: 0.6em; align-items: center; flex-wrap: wrap; }
 .plotly-slider input { flex: 1 1 12em; }
 .figure-data { font-size: 0.85em; margin-bottom: 1em; }
 .figure-data .table-wrapper { max-height: 20em; overflow: auto; }
@@ -81,6 +83,7 @@ html[data-theme="dark"] .plotly-figure image { filter: invert(1) hue-rotate(180d
   h1 { break-before: page; }
 }
 """
+TUPLE_FIELD = type(vars(namedtuple("OfOneField", "field"))["field"])
 MOST_ROWS = 60  # of a table; of a longer series every so many rows
 
 
@@ -208,6 +211,14 @@ def offer_colab(app: "Sphinx", config: "Config") -> None:
         options.setdefault("launch_buttons", {})["colab_url"] = "https://colab.research.google.com"
 
 
+def skip_tuple_fields(
+    app: "Sphinx", what: str, name: str, obj: Any, skip: bool, options: Any
+) -> bool | None:
+    """The fields of named tuples, which Python documents as "alias for field number": what they
+    hold stands in the docstring of their class."""
+    return True if isinstance(obj, TUPLE_FIELD) else None
+
+
 def copy_scripts(app: "Sphinx") -> None:
     """Put plotly.js and the needed part of MathJax into the pages' _static folder."""
     if app.builder.format != "html":
@@ -239,6 +250,7 @@ def load_plotly(
 def setup(app: "Sphinx") -> dict[str, Any]:
     """Sphinx extension."""
     app.connect("config-inited", offer_colab)
+    app.connect("autodoc-skip-member", skip_tuple_fields)
     app.connect("builder-inited", copy_scripts)
     app.connect("html-page-context", load_plotly)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

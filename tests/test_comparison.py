@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from face2exp_lib.comparison import (
+    arm_lines,
     compare_runs,
     comparison_table,
     holm,
@@ -172,6 +173,15 @@ def test_table(arms: dict[str, list[Path]]) -> None:
     assert cells[3] == "70.0 ± 10.0 [45.2, 94.8]"
     assert cells[6:11] == ["", "1,000", "", "30", "+20.0 ± 10.0 [-4.8, +44.8]"]
     assert cells[11] == "0.074; 0.148"
+
+
+def test_lines_of_a_few_arms(arms: dict[str, list[Path]]) -> None:
+    found = compare_runs(arms, "plain")
+    assert arm_lines(found, ["plain", "ours"]) == (
+        "plain  mean 50.0 ± 10.0  std  0.0 ± 0.0\n"
+        "ours   mean 70.0 ± 10.0  std  0.0 ± 0.0  +20.0 [-4.8, +44.8]"
+    )
+    assert arm_lines(found).splitlines()[2].startswith("other  mean")
 
 
 def test_shared_seeds_alone_are_paired(arms: dict[str, list[Path]]) -> None:

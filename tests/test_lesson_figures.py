@@ -12,7 +12,6 @@ from face2exp_lib.lesson_figures import (
     measured_ways,
     pictures,
     shares_by_set,
-    skewed_test,
     turned_gradients,
 )
 
@@ -86,20 +85,6 @@ def test_bars_of_the_classes_in_their_colours() -> None:
     assert (list(bars.x), list(bars.y)) == (["happy", "fear"], [3, 1.5])
     assert list(bars.marker.color) == [CLASS_COLOURS["happy"], CLASS_COLOURS["fear"]]
     assert (figure.layout.title.text, figure.layout.yaxis.title.text) == ("t", "images")
-
-
-def test_a_skewed_test_moves_the_overall_accuracy_alone() -> None:
-    """Shares 4 : 1 to the power 0, 1/2, 1 are 1 : 1, 2 : 1, 4 : 1."""
-    figure = skewed_test(
-        {"x": {"happy": 100.0, "fear": 10.0}, "y": {"happy": 60.0, "fear": 60.0}},
-        [0, 0.5, 1],
-        {"happy": 0.8, "fear": 0.2},
-    )
-    overall = [list(frame.data[0].y) for frame in figure.frames]
-    assert overall == [[55, 60], [70, 60], [82, 60]]
-    assert all(list(frame.data[1].y) == [55, 60] for frame in figure.frames)
-    assert figure.frames[0].layout.title.text.endswith("best overall: y")
-    assert figure.frames[2].layout.title.text == "happy is 80 % of the test; best overall: x"
 
 
 def test_pictures_of_each_state() -> None:

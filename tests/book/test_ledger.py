@@ -2,27 +2,16 @@
 
 import ast
 import importlib
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from book import ledger
 from face2exp_lib.config import load_config
 from tests.book.conftest import ROOT
 
-
-def script(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "book" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-ledger, silent = script("ledger"), script("silent")
 ROWS = ledger.rows()
 SILENT = yaml.safe_load((ROOT / "book" / "silent.yaml").read_text())
 TOC = (ROOT / "_toc.yml").read_text()
@@ -68,18 +57,5 @@ def test_a_silence_names_a_key_and_its_ablation(entry: dict[str, Any]) -> None:
         for part in filter(None, key.split(".")):
             value = getattr(value, part)
     assert entry["arms"] or entry["not_ablated"]
-
-
-@pytest.mark.parametrize("name", ["ledger", "silent", "data_sets", "scale"])
-def test_pages_are_in_step(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", [name, "--check"])
-    assert script(name).main() in (0, None)
-
-
-def test_the_check_would_notice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["x", "--check"])
-    for module in (ledger, silent):
-        page = tmp_path / "page.md"
-        page.write_text(module.page().replace("the", "teh", 1))
-        monkeypatch.setattr(module, "PAGE", page)
-        assert module.main() == 1
+    arms = yaml.safe_load((ROOT / "configs" / "compare_ablation.yaml").read_text())["arms"]
+    assert {*entry["arms"], entry.get("against", "full")} <= set(arms)

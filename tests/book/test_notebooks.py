@@ -1,6 +1,6 @@
 """Each chapter's text and notebook are one thing, and nbval really compares the outputs."""
 
-import importlib.util
+import ast
 import re
 import subprocess
 import sys
@@ -12,13 +12,11 @@ import nbformat
 import pytest
 import yaml
 
+from book import execute
+
 ROOT = Path(__file__).parents[2]
-SPEC = importlib.util.spec_from_file_location("execute", ROOT / "book" / "execute.py")
-assert SPEC is not None
-assert SPEC.loader is not None
-execute: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(execute)
 NOTEBOOKS = sorted((ROOT / "book").rglob("*.ipynb"))
+LONGEST_CELL = 30  # lines
 # Where a notebook was executed: home and temporary folders of Unix, macOS and Windows.
 MACHINE_PATH = re.compile(r"/home/\w|/root/|/Users/\w|/tmp/|/var/folders/|[A-Z]:\\\\")
 
@@ -89,6 +87,18 @@ def test_notebook_does_not_tell_when_or_where_it_was_executed(path: Path) -> Non
             assert "Plotly.newPlot" not in output.get("data", {}).get("text/html", "")
     found = MACHINE_PATH.search(path.read_text())
     assert found is None, f"a path of some machine: {found and found.group()}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_page_shows_each_cell_whole(path: Path) -> None:
+    """Short enough to be read beside its text; what is only imported is folded away."""
+    for cell in read(path).cells:
+        if cell.cell_type == "code":
+            lines = cell.source.splitlines()
+            assert len(lines) <= LONGEST_CELL, lines[0]
+            statements = ast.parse(cell.source).body
+            only_imports = all(isinstance(s, ast.Import | ast.ImportFrom) for s in statements)
+            assert only_imports == ("hide-input" in cell.metadata.get("tags", []))
 
 
 def first_printed_number() -> Any:

@@ -178,6 +178,12 @@ def test_numbers_stand_below_the_figures(html: Path) -> None:
     assert numbers.select("table td")
 
 
+def test_the_reference_says_nothing_twice(html: Path) -> None:
+    text = BeautifulSoup((html / "book/api.html").read_text(), "html.parser").get_text()
+    assert "class Pass" in text
+    assert "Alias for field" not in text
+
+
 def test_the_playground_has_no_dead_widget(html: Path) -> None:
     path = html / "book/playground.html"
     page = BeautifulSoup(path.read_text(), "html.parser")
