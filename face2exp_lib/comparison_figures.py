@@ -61,8 +61,7 @@ def comparison_figure(result: dict[str, Any], measure: str = "mean_class_accurac
     figure.update_yaxes(autorange="reversed")
     height = 160 + 34 * len(result["comparison"]["arms"])
     return figure.update_layout(
-        **{**LAYOUT, "height": height, "margin": {**LAYOUT["margin"], "l": 170}},
-        legend={"orientation": "h", "y": -0.25},
+        **{**LAYOUT, "height": height, "margin": {**LAYOUT["margin"], "l": 170}}
     )
 
 

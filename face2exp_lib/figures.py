@@ -38,6 +38,7 @@ LAYOUT: dict[str, Any] = {
     "template": "plotly_white",
     "margin": {"l": 60, "r": 20, "t": 40, "b": 50},
     "height": 420,
+    "legend": {"orientation": "h", "y": -0.2},  # beside a figure it takes half of a phone
 }
 
 
@@ -72,7 +73,6 @@ def class_accuracies(evaluations: Mapping[str, dict[str, Any]]) -> go.Figure:
         **LAYOUT,
         barmode="group",
         yaxis={"title": "accuracy of the class, %", "range": [0, 100]},
-        legend={"orientation": "h", "y": -0.2},
     )
 
 
@@ -97,7 +97,6 @@ def class_counts_figure(parts: Mapping[str, Mapping[str, int]]) -> go.Figure:
         **LAYOUT,
         barmode="group",
         yaxis={"title": "share of the set, %"},
-        legend={"orientation": "h", "y": -0.2},
     )
 
 
@@ -143,7 +142,7 @@ def moving(
         "currentvalue": {"prefix": prefix},
         "pad": {"t": 60},
     }
-    base = {**LAYOUT, "legend": {"orientation": "h", "y": -0.2}, **title(labels[active]), **layout}
+    base = {**LAYOUT, **title(labels[active]), **layout}
     return figure.update_layout(**base, sliders=[slider])
 
 

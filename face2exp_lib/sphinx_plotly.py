@@ -76,6 +76,10 @@ STYLE = """figure figcaption * { color: var(--pst-color-text-base) !important; f
 .figure-data th, .figure-data td { padding: 0 0.6em; text-align: right; }
 html[data-theme="dark"] .plotly-figure { filter: invert(0.88) hue-rotate(180deg); }
 html[data-theme="dark"] .plotly-figure image { filter: invert(1) hue-rotate(180deg); }
+/* listings of the library's source: the theme frames other HTML in the light that it was made for */
+html[data-theme="dark"] .bd-content div.cell_output .text_html:has(.output_html) {
+  background: transparent; padding: 0;
+}
 @media print {
   .figure-data, .plotly-slider, .copybtn { display: none; }
   .plotly-figure, figure { break-inside: avoid; }
