@@ -3,7 +3,7 @@
     face2exp compare configs/compare_label_sizes.yaml --out _build/compare_label_sizes
     python benchmarks/alignment.py _build/compare_label_sizes supervised_100pct meta_100pct --plane
 
-That is the claim of the paper's Fig. 4, of networks with the same labels and the same compute. For
+That is the claim of the paper's Fig. 4, of networks with the same labels and the first budget. For
 every seed: how well FER (validation) and FR faces are told apart by the features of both networks,
 and how far apart they lie as distributions. Writes `results/biases/alignment.json`, and with
 --plane where the first seed's features lie on one: of rendered faces alone, since features of real
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--plane", action="store_true", help="write alignment-planes.json, too")
     arguments = parser.parse_args()
     settings = yaml.safe_load((arguments.comparison / "comparison.yaml").read_text())
-    (budget,), root = settings["budgets"], data_root(arguments.data_root)
+    budget, root = settings["budgets"][0], data_root(arguments.data_root)
     values: dict[str, dict[str, list[float]]] = {
         name: {"supervised": [], "meta": []} for name in MEASURES
     }
