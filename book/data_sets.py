@@ -1,6 +1,5 @@
 """The page `data_sets.md`: what the adapters say about themselves."""
 
-
 from face2exp_lib.adapters import ADAPTERS
 from face2exp_lib.adapters.adapter import Adapter
 from face2exp_lib.labels import CODES, LEFT_OUT, class_names

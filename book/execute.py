@@ -104,6 +104,9 @@ def write_notebook(text: Path) -> None:
         notebook = combine_inputs_with_outputs(
             notebook, nbformat.read(path, as_version=4)
         )
+    for cell in notebook.cells:
+        if cell.cell_type == "code":  # one that is not executed has none
+            cell.outputs, cell.execution_count = [], None
     client = NotebookClient(
         notebook,
         timeout=TIMEOUT_S,

@@ -19,7 +19,7 @@ Every equation, line of Algorithm 1, table and figure of the paper: where it is 
 test holds it, which page speaks of it, and its state. *Reproduced here* means that the code does
 what the line says, and a test shows it; of a table it would mean its numbers. {counts}
 
-| Claim | The paper | Where it is, and the test that holds it | State |
+| Claim | The paper | State | Where it is, and the test that holds it |
 |---|---|---|---|
 """
 
@@ -51,7 +51,7 @@ def line(row: dict[str, Any]) -> str:
     told = name.removeprefix("test_").replace("_", " ") or "all"
     where = f"`{row['symbol'].removeprefix('face2exp_lib.')}`"
     where += f"<br>{told} (`{path.removeprefix('tests/')}`)<br>{{doc}}`{row['page']}`"
-    cells = [row["claim"], row["says"], where, state]
+    cells = [row["claim"], row["says"], state, where]
     return "| " + " | ".join(cells) + " |\n"
 
 

@@ -61,12 +61,18 @@ def comparison_figure(result: dict[str, Any], measure: str = "mean_class_accurac
     figure.update_yaxes(autorange="reversed")
     height = 160 + 34 * len(result["comparison"]["arms"])
     return figure.update_layout(
-        **{**LAYOUT, "height": height, "margin": {**LAYOUT["margin"], "l": 170}}
+        **{**LAYOUT, "height": height, "margin": {**LAYOUT["margin"], "l": 170}},
+        legend_y=-70 / (height - 90),  # below the title of the axis, however few arms there are
     )
 
 
 def power_curves(
-    differences: Sequence[float], std: float, seeds: Sequence[int], *, wanted: float = 0.8
+    differences: Sequence[float],
+    std: float,
+    seeds: Sequence[int],
+    *,
+    wanted: float = 0.8,
+    active: int = 0,
 ) -> go.Figure:
     """How often a paired t test over so many seeds finds a true difference, one difference a
     state.
@@ -76,6 +82,7 @@ def power_curves(
         std: of the differences within a seed, over seeds, in points.
         seeds: numbers of seeds, at least 2 each.
         wanted: the share that is asked for, drawn as a line.
+        active: the state that is shown first.
     """
     states, titles = {}, {}
     for difference in differences:
@@ -107,6 +114,7 @@ def power_curves(
     return moving(
         states,
         prefix="true difference, points: ",
+        active=active,
         titles=titles,
         xaxis={"title": {"text": "seeds a method"}},
         yaxis={"title": {"text": "found, %"}, "range": [0, 102]},

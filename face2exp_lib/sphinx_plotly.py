@@ -49,8 +49,10 @@ document.addEventListener("DOMContentLoaded", () => {{
   const sliders = {sliders};
   sliders.forEach((steps, number) => {{
     const input = document.getElementById("{id}-slider-" + number);
+    const tables = document.querySelectorAll("#{id}-numbers > div");
     input.addEventListener("input", () => drawn.then(() => {{
       const step = steps[input.valueAsNumber];
+      tables.forEach((table, state) => {{ table.hidden = state !== input.valueAsNumber; }});
       input.nextElementSibling.textContent = step.label;
       input.setAttribute("aria-valuetext", step.label);
       return Plotly[step.method]("{id}", ...step.args);
@@ -65,7 +67,7 @@ SLIDER_INPUT = """\
 aria-valuetext="{label}"><output>{label}</output></label>
 """
 DATA_TABLE = """<details class="figure-data"><summary>The numbers of this figure</summary>
-<div class="table-wrapper">{tables}</div></details>
+<div class="table-wrapper" id="{id}-numbers">{tables}</div></details>
 """
 STYLE = """figure figcaption * { color: var(--pst-color-text-base) !important; font-weight: 400; }
 .plotly-slider { display: flex; gap: 0.6em; align-items: center; flex-wrap: wrap; }
@@ -76,10 +78,12 @@ STYLE = """figure figcaption * { color: var(--pst-color-text-base) !important; f
 .figure-data th, .figure-data td { padding: 0 0.6em; text-align: right; }
 html[data-theme="dark"] .plotly-figure { filter: invert(0.88) hue-rotate(180deg); }
 html[data-theme="dark"] .plotly-figure image { filter: invert(1) hue-rotate(180deg); }
-/* listings of the library's source: the theme frames other HTML in the light that it was made for */
-html[data-theme="dark"] .bd-content div.cell_output .text_html:has(.output_html) {
-  background: transparent; padding: 0;
+/* the theme frames HTML outputs in the light that other people's are made for */
+html[data-theme="dark"] .bd-content div.cell_output .text_html {
+  background: transparent; padding: 0; color: inherit;
 }
+.bd-article table.table { font-size: 0.9em; }
+.bd-article table code { overflow-wrap: anywhere; white-space: normal; }
 @media print {
   .figure-data, .plotly-slider, .copybtn { display: none; }
   .plotly-figure, figure { break-inside: avoid; }
@@ -115,13 +119,13 @@ class PlotlyRenderer:
         # Unique in the whole book, which may be one page, and the same in every build.
         page = Path(str(getattr(renderer, "source", "page"))).stem
         name = f"plotly-{page}-{data.cell_index}-{data.output_index}"
-        table = data_tables(figure)
+        table = tables_of_states(figure)
         sliders = figure["layout"].pop("sliders", [])
         content = DRAWN_FIGURE.format(
             id=name,
             alt=html.escape(alt or ""),
             inputs="".join(slider_input(name, *slider) for slider in enumerate(sliders)),
-            table=DATA_TABLE.format(tables=table) if table else "",
+            table=DATA_TABLE.format(id=name, tables=table) if table else "",
             sliders=in_script([slider["steps"] for slider in sliders]),
             figure=in_script(figure),
         )
@@ -152,11 +156,27 @@ def slider_input(name: str, number: int, slider: dict[str, Any]) -> str:
     )
 
 
-def data_tables(figure: dict[str, Any]) -> str:
-    """The numbers of a figure as HTML tables: a matrix for a heat map, else a column a trace; of a
-    figure that moves, those of its first state. Pictures have none."""
+def tables_of_states(figure: dict[str, Any]) -> str:
+    """The numbers of a figure, or of each state of one that moves; all but the state that is shown
+    are hidden."""
+    frames, sliders = figure.get("frames", []), figure["layout"].get("sliders", [])
+    if not frames or [len(slider["steps"]) for slider in sliders] != [len(frames)]:
+        return data_tables(figure["data"], figure["layout"])
+    tables = [data_tables(frame["data"], figure["layout"]) for frame in frames]
+    if not any(tables):
+        return ""
+    active = sliders[0].get("active", 0)
+    return "".join(
+        f"<div{'' if number == active else ' hidden'}>{table}</div>"
+        for number, table in enumerate(tables)
+    )
+
+
+def data_tables(traces: list[dict[str, Any]], layout: dict[str, Any]) -> str:
+    """The numbers of traces as HTML tables: a matrix for a heat map, else a column a trace.
+    Pictures have none."""
     tables, series = [], []
-    for trace in figure["data"]:
+    for trace in traces:
         if trace.get("visible") is False or trace.get("hoverinfo") == "skip":
             continue
         if "z" in trace:
@@ -175,7 +195,7 @@ def data_tables(figure: dict[str, Any]) -> str:
         rows = [list(row) for row in zip(*columns, strict=True)]
         rows = rows[:: -(-len(rows) // MOST_ROWS) or 1]
         names = [str(trace.get("name", "")) for trace in traces]
-        tables.append(_table([_axis(figure, "xaxis"), *names], rows))
+        tables.append(_table([_axis(layout, "xaxis"), *names], rows))
     return "".join(tables)
 
 
@@ -189,8 +209,8 @@ def _values(values: Any) -> list[Any]:
     return list(values)
 
 
-def _axis(figure: dict[str, Any], name: str) -> str:
-    return str(figure["layout"].get(name, {}).get("title", {}).get("text", ""))
+def _axis(layout: dict[str, Any], name: str) -> str:
+    return str(layout.get(name, {}).get("title", {}).get("text", ""))
 
 
 def _table(head: list[Any], rows: list[list[Any]]) -> str:
@@ -229,7 +249,7 @@ def copy_scripts(app: "Sphinx") -> None:
         return
     static = Path(app.outdir, "_static")
     static.mkdir(parents=True, exist_ok=True)
-    (static / "plotly-figure.css").write_text(STYLE)
+    (static / "face2exp.css").write_text(STYLE)
     with as_file(files("plotly") / "package_data" / "plotly.min.js") as script:
         shutil.copyfile(script, static / "plotly.min.js")
     with as_file(files("mathjax") / "static" / "mathjax" / "es5") as mathjax:
@@ -242,13 +262,13 @@ def copy_scripts(app: "Sphinx") -> None:
                 shutil.copyfile(source, target)
 
 
-def load_plotly(
+def load_assets(
     app: "Sphinx", pagename: str, templatename: str, context: dict, doctree: nodes.document | None
 ) -> None:
-    """Load plotly.js on the pages that have a figure, once each."""
+    """Load plotly.js on the pages that have a figure, once each, and the style on all."""
+    app.add_css_file("face2exp.css")
     if doctree is not None and any(node.get("plotly") for node in doctree.findall(nodes.raw)):
         app.add_js_file("plotly.min.js", loading_method="defer")
-        app.add_css_file("plotly-figure.css")
 
 
 def setup(app: "Sphinx") -> dict[str, Any]:
@@ -256,5 +276,5 @@ def setup(app: "Sphinx") -> dict[str, Any]:
     app.connect("config-inited", offer_colab)
     app.connect("autodoc-skip-member", skip_tuple_fields)
     app.connect("builder-inited", copy_scripts)
-    app.connect("html-page-context", load_plotly)
+    app.connect("html-page-context", load_assets)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -13,7 +13,8 @@ import pytest
 from bs4 import BeautifulSoup
 from docutils import nodes
 
-from face2exp_lib.sphinx_plotly import MIME_TYPE, PlotlyRenderer, data_tables, offer_colab
+from face2exp_lib.figures import moving
+from face2exp_lib.sphinx_plotly import MIME_TYPE, PlotlyRenderer, offer_colab, tables_of_states
 from tests.book.conftest import ROOT, build
 
 
@@ -106,7 +107,7 @@ def test_the_numbers_of_a_figure_as_a_table() -> None:
         "data": [bars, *json.loads(json.dumps(packed["data"], default=list)), hidden],
         "layout": {"xaxis": {"title": {"text": "step"}}},
     }
-    (table,) = BeautifulSoup(data_tables(figure), "html.parser").select("table")
+    (table,) = BeautifulSoup(tables_of_states(figure), "html.parser").select("table")
     rows = [[cell.get_text() for cell in row.select("th, td")] for row in table.select("tr")]
     assert rows == [["step", "a<", "b"], ["0", "1", "0.5"], ["1", "", "2"]]
 
@@ -115,13 +116,24 @@ def test_arrays_that_plotly_packed() -> None:
     array = np.array([[1.5, 2], [3, 4]])
     content = {"dtype": "f8", "bdata": base64.b64encode(array.tobytes()).decode(), "shape": "2, 2"}
     heat = {"type": "heatmap", "x": ["a", "b"], "y": ["c", "d"], "z": content}
-    table = data_tables({"data": [heat], "layout": {}})
+    table = tables_of_states({"data": [heat], "layout": {}})
     assert "<tr><td>c</td><td>1.5</td><td>2</td></tr>" in table
 
 
 def test_long_series_are_thinned_out() -> None:
     figure = {"data": [{"x": list(range(1000)), "y": list(range(1000))}], "layout": {}}
-    assert 30 <= data_tables(figure).count("<tr>") <= 61
+    assert 30 <= tables_of_states(figure).count("<tr>") <= 61
+
+
+def test_a_figure_that_moves_has_the_numbers_of_every_state() -> None:
+    figure = moving(
+        {"a": [go.Bar(x=["x"], y=[1])], "b": [go.Bar(x=["x"], y=[2])]}, prefix="", active=1
+    )
+    content = json.loads(str(figure.to_json()))
+    soup = BeautifulSoup(tables_of_states(content), "html.parser")
+    states = soup.find_all("div", recursive=False)
+    assert [state.has_attr("hidden") for state in states] == [True, False]
+    assert [state.select("td")[1].get_text() for state in states] == ["1", "2"]
 
 
 def test_a_slider_becomes_an_input() -> None:

@@ -76,6 +76,12 @@ def test_every_slider_moves_its_figure(name: str, browser: Any, address: str) ->
         slider.send_keys(Keys.ARROW_LEFT if at_end else Keys.ARROW_RIGHT)
         assert changes(browser, figure, before), f"{slider.get_attribute('id')} moves nothing"
         assert slider.get_attribute("aria-valuetext") != label
+        numbers = browser.find_elements(
+            "css selector", f"#{figure.get_attribute('id')}-numbers > div"
+        )
+        if numbers:  # of pictures there are none
+            shown = [not table.get_attribute("hidden") for table in numbers]
+            assert shown == [i == int(slider.get_attribute("value")) for i in range(len(numbers))]
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
