@@ -133,7 +133,7 @@ def pictures(states: Mapping[str, Tensor], *, prefix: str, active: int = 0) -> g
     return figure.update_yaxes(visible=False)
 
 
-def turned_gradients(degrees: Sequence[int], eta_a: float) -> go.Figure:
+def turned_gradients(degrees: Sequence[int], eta_a: float, *, active: int = 0) -> go.Figure:
     """Two gradients of a network with two weights, one turned against the other; f, and where B's
     feedback step then points.
 
@@ -144,6 +144,7 @@ def turned_gradients(degrees: Sequence[int], eta_a: float) -> go.Figure:
     Args:
         degrees: of the turns, one a state.
         eta_a: A's learning rate.
+        active: the state that is shown first.
     """
     grad_u = torch.tensor([1.0, 0.0])
     states, titles = {}, {}
@@ -167,6 +168,7 @@ def turned_gradients(degrees: Sequence[int], eta_a: float) -> go.Figure:
     return moving(
         states,
         prefix="angle between the gradients: ",
+        active=active,
         titles=titles,
         xaxis={**bare, "title": {"text": "first weight"}},
         yaxis={**bare, "title": {"text": "second weight"}, "scaleanchor": "x"},
