@@ -83,7 +83,7 @@ html[data-theme="dark"] .bd-content div.cell_output .text_html {
   background: transparent; padding: 0; color: inherit;
 }
 .bd-article table.table { font-size: 0.9em; }
-.bd-article table code, .bd-article table code .pre { overflow-wrap: anywhere; white-space: normal; }
+.bd-article table :is(code, code .pre) { overflow-wrap: anywhere; white-space: normal; }
 @media print {
   .figure-data, .plotly-slider, .copybtn { display: none; }
   .plotly-figure, figure { break-inside: avoid; }
