@@ -18,18 +18,24 @@ BUDGET_TITLES = {
 
 
 def comparison_figure(result: dict[str, Any], measure: str = "mean_class_accuracy") -> go.Figure:
-    """One panel a budget, one row an arm: a ring for each seed, and their mean with its interval.
+    """A panel for each budget, below each other, with a row for each arm: a ring for each seed, and
+    their mean with its interval.
 
     Args:
         result: a `comparison.json`.
         measure: one of `comparison.MEASURES`.
     """
     compared = result["compared"]
+    panel = 60 + 30 * len(result["comparison"]["arms"])  # px
     figure = make_subplots(
-        1, len(compared), shared_yaxes=True, subplot_titles=[BUDGET_TITLES[b] for b in compared]
+        len(compared),
+        1,
+        shared_xaxes=True,
+        vertical_spacing=40 / (panel * len(compared)),
+        subplot_titles=[BUDGET_TITLES[b] for b in compared],
     )
-    for column, (budget, found) in enumerate(compared.items(), 1):
-        place = {"row": 1, "col": column}
+    for row, (budget, found) in enumerate(compared.items(), 1):
+        place = {"row": row, "col": 1}
         rows = [(a, run) for a, runs in result["runs"][budget].items() for run in runs]
         figure.add_scatter(
             x=[round(run[measure], 2) for _, run in rows],
@@ -39,7 +45,7 @@ def comparison_figure(result: dict[str, Any], measure: str = "mean_class_accurac
             name="one seed",
             customdata=[run["seed"] for _, run in rows],
             hovertemplate="%{y}, seed %{customdata}: %{x:.1f}<extra></extra>",
-            showlegend=column == 1,
+            showlegend=row == 1,
             **place,
         )
         arms = found["arms"]
@@ -52,16 +58,16 @@ def comparison_figure(result: dict[str, Any], measure: str = "mean_class_accurac
             error_x={"type": "data", "array": halves, "color": BLUE},
             name="mean, 95 % interval",
             hovertemplate="%{y}: %{x:.1f}<extra></extra>",
-            showlegend=column == 1,
+            showlegend=row == 1,
             **place,
         )
         reference = arms[found["reference"]][measure]["mean"]
         figure.add_vline(x=round(reference, 2), line={"dash": "dot", "color": GREY}, **place)
-    figure.update_xaxes(title=measure.replace("_", " ") + ", %")
-    figure.update_yaxes(autorange="reversed")
-    height = 160 + 34 * len(result["comparison"]["arms"])
+    figure.update_xaxes(title=measure.replace("_", " ") + ", %", row=len(compared), col=1)
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    height = 100 + panel * len(compared)
     return figure.update_layout(
-        **{**LAYOUT, "height": height, "margin": {**LAYOUT["margin"], "l": 170}},
+        **{**LAYOUT, "height": height, "margin": {**LAYOUT["margin"], "l": 10}},
         legend_y=-70 / (height - 90),  # below the title of the axis, however few arms there are
     )
 
@@ -172,8 +178,17 @@ def skewed_test(
         overall, mean = accuracy @ weights, accuracy.mean(1)
         label = f"{skew:g}"
         states[label] = [
-            go.Bar(name="overall", x=methods, y=overall.round(1), marker_color=ORANGE),
-            go.Bar(name="class mean", x=methods, y=mean.round(1), marker_color=BLUE),
+            go.Bar(
+                name=title,
+                x=values.round(1).tolist(),
+                y=methods,
+                orientation="h",  # names of methods are long, and phones are narrow
+                marker_color=colour,
+            )
+            for title, values, colour in (
+                ("overall", overall, ORANGE),
+                ("class mean", mean, BLUE),
+            )
         ]
         best = methods[int(overall.argmax())]
         titles[label] = f"{names[int(weights.argmax())]} is {100 * weights.max():.0f} % of the test"
@@ -183,7 +198,10 @@ def skewed_test(
         prefix="skew: ",
         titles=titles,
         barmode="group",
-        yaxis={"title": {"text": "accuracy, %"}, "range": [0, 100]},
+        height=160 + 34 * len(methods),
+        margin={"l": 10, "r": 20, "t": 40, "b": 50},
+        xaxis={"title": {"text": "accuracy, %"}, "range": [0, 1.05 * accuracy.max()]},
+        yaxis={"autorange": "reversed", "automargin": True},
     )
 
 

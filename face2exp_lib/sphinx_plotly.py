@@ -80,9 +80,10 @@ html[data-theme="dark"] .plotly-figure { filter: invert(0.88) hue-rotate(180deg)
 html[data-theme="dark"] .plotly-figure image { filter: invert(1) hue-rotate(180deg); }
 /* the theme frames HTML outputs in the light that other people's are made for */
 html[data-theme="dark"] .bd-content div.cell_output .text_html {
-  background: transparent; padding: 0; color: inherit;
+  background: transparent !important; padding: 0 !important; color: inherit !important;
 }
 .bd-article table.table { font-size: 0.9em; }
+.bd-article table td:has(code) { min-width: 10em; }
 .bd-article table :is(code, code .pre) { overflow-wrap: anywhere; white-space: normal; }
 @media print {
   .figure-data, .plotly-slider, .copybtn { display: none; }
@@ -186,7 +187,8 @@ def data_tables(traces: list[dict[str, Any]], layout: dict[str, Any]) -> str:
             ]
             tables.append(_table(["", *_values(trace["x"])], rows))
         elif "x" in trace and "y" in trace:
-            series.append(trace)
+            lying = trace.get("orientation") == "h"
+            series.append({**trace, "x": trace["y"], "y": trace["x"]} if lying else trace)
     by_x: dict[str, list[dict[str, Any]]] = {}
     for trace in series:
         by_x.setdefault(json.dumps(_values(trace["x"])), []).append(trace)

@@ -34,8 +34,8 @@ def test_a_skewed_test_moves_the_overall_accuracy_alone() -> None:
         [0, 0.5, 1],
         {"happy": 0.8, "fear": 0.2},
     )
-    overall = [list(frame.data[0].y) for frame in figure.frames]
+    overall = [list(frame.data[0].x) for frame in figure.frames]
     assert overall == [[55, 60], [70, 60], [82, 60]]
-    assert all(list(frame.data[1].y) == [55, 60] for frame in figure.frames)
+    assert all(list(frame.data[1].x) == [55, 60] for frame in figure.frames)
     assert figure.frames[0].layout.title.text.endswith("best overall: y")
     assert figure.frames[2].layout.title.text == "happy is 80 % of the test; best overall: x"

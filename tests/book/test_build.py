@@ -112,6 +112,12 @@ def test_the_numbers_of_a_figure_as_a_table() -> None:
     assert rows == [["step", "a<", "b"], ["0", "1", "0.5"], ["1", "", "2"]]
 
 
+def test_bars_that_lie_are_rows_by_their_names() -> None:
+    bars = {"type": "bar", "x": [3, 4], "y": ["a", "b"], "orientation": "h", "name": "n"}
+    table = tables_of_states({"data": [bars], "layout": {}})
+    assert "<tr><td>a</td><td>3</td></tr><tr><td>b</td><td>4</td></tr>" in table
+
+
 def test_arrays_that_plotly_packed() -> None:
     array = np.array([[1.5, 2], [3, 4]])
     content = {"dtype": "f8", "bdata": base64.b64encode(array.tobytes()).decode(), "shape": "2, 2"}
