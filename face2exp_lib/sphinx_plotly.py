@@ -82,6 +82,7 @@ html[data-theme="dark"] .plotly-figure image { filter: invert(1) hue-rotate(180d
 html[data-theme="dark"] .bd-content div.cell_output .text_html {
   background: transparent !important; padding: 0 !important; color: inherit !important;
 }
+.bd-article :is(h2, h3, dt) { overflow-wrap: anywhere; }
 .bd-article table.table { font-size: 0.9em; }
 .bd-article table td:has(code) { min-width: 10em; }
 .bd-article table :is(code, code .pre) { overflow-wrap: anywhere; white-space: normal; }
