@@ -3,6 +3,7 @@
 python book/print.py FOLDER FILE.pdf
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,9 @@ from threading import Thread
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 DRAWING_MS = 60_000  # of the page's clock, for formulas and figures
 TIMEOUT_S = 600
+
+
+FOLDED = re.compile(r'<details(?! class="figure-data")')
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -37,7 +41,8 @@ def main() -> int:
     # scripts and pictures as if it lay above.
     (one,) = folder.glob("*/index.html")
     page = folder / "print.html"
-    shutil.copyfile(one, page)
+    # Paper unfolds nothing: solutions and folded cells are printed open.
+    page.write_text(FOLDED.sub("<details open", one.read_text()))
     with (
         ThreadingHTTPServer(
             ("127.0.0.1", 0), partial(Quiet, directory=page.parent)
