@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
+from face2exp_lib.analysis import WINDOWS
+
 ROOT = Path(__file__).parents[1]
 MEASURES = ("overall_accuracy", "mean_class_accuracy", "std_class_accuracy")
 ARMS = {
@@ -158,3 +160,15 @@ def test_results_carry_their_provenance_and_no_image(name: str) -> None:
         assert content["evaluation"]["seed"] == content["config"]["seed"]
     for path in folder.iterdir():
         assert ".jpg" not in path.read_text()
+
+
+def test_the_stored_analysis_is_that_of_the_library() -> None:
+    """Of the stored run, in as many stretches as `face2exp analyse` makes now."""
+    folder = ROOT / "results" / "rendered_cpu"
+    windows = json.loads((folder / "analysis.json").read_text())["over_time"]
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    steps = [record["step"] for record in map(json.loads, lines) if record["phase"] == "meta"]
+    assert len(windows) == WINDOWS
+    assert (windows[0]["first_step"], windows[-1]["last_step"]) == (steps[0], steps[-1])
+    lengths = {window["last_step"] - window["first_step"] + 1 for window in windows}
+    assert lengths == {len(steps) // WINDOWS}
