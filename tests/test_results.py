@@ -66,7 +66,7 @@ def compared_rows(name: str, budget: str, titles: dict[str, str]) -> list[str]:
     """The rows that a comparison makes."""
     folder = ROOT / "results" / name
     arms = json.loads((folder / "comparison.json").read_text())["compared"][budget]["arms"]
-    assert set(titles) <= set(arms)
+    assert set(titles) == set(arms) or titles is ALL_LABELS  # two of its arms are in the table
     rows = []
     for arm, title in titles.items():
         found = arms[arm]
