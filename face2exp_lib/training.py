@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
@@ -16,10 +17,12 @@ from tqdm import tqdm
 
 from face2exp_lib import world
 from face2exp_lib.batches import DecodedFaces
+from face2exp_lib.budget import LABELS_ALONE
 from face2exp_lib.checkpoint import save_checkpoint
 from face2exp_lib.config import RunConfig, dump_config
 from face2exp_lib.errors import Face2ExpError, RunStopped
 from face2exp_lib.evaluation import choose_device, evaluate_network
+from face2exp_lib.facesets import FaceSet
 from face2exp_lib.passes import compile_networks, eager
 from face2exp_lib.phases import NO_PASSES, Phase, StepInput
 from face2exp_lib.plans import Plan, plan_run
@@ -78,6 +81,20 @@ def must_part(config: RunConfig) -> None:
         )
 
 
+def _about_patches(config: RunConfig, data: RunData) -> str | None:
+    """What to tell about patches that lie at the points of an average face, if they do."""
+    faces = data.unlabelled
+    if config.method in LABELS_ALONE or config.aug.patches == "none":
+        return None
+    if not isinstance(faces, FaceSet) or faces.landmarks is not None:  # shards hold their points
+        return None
+    return (
+        f"note: {faces.name} comes without landmarks, so the patches of Aug lie at those of an "
+        "average aligned face. That suits archives of aligned faces; for other photos make a "
+        "table with `face2exp data landmarks` and name it as data.unlabelled.landmarks"
+    )
+
+
 def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
     must_part(config)
     data = read_run_data(config, data_root)
@@ -90,6 +107,8 @@ def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
     place = restore_state(run_dir, plan)
     writes = world.rank() == 0
     if writes:
+        if note := _about_patches(config, data):
+            tqdm.write(f"{run_dir.name}: {note}", file=sys.stderr)
         write_text(run_dir / "config.yaml", dump_config(config))
         write_json(run_dir / "environment.json", environment() | {"processes": world.size()})
         write_json(run_dir / "data.json", data.record())

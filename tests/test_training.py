@@ -6,9 +6,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
@@ -194,6 +196,35 @@ def test_supervised_run_resumes_too(
         train(tiny("method=supervised"), tmp_path / "run", squares_root)
     train(tiny("method=supervised"), tmp_path / "run", squares_root, resume=True)
     assert_same_run(tmp_path / "run", finished_runs["supervised"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [([], True), (["aug={patches: none}"], False), (["method=supervised"], False)],
+)
+def test_patches_at_an_average_faces_points_are_told(
+    tiny: Tiny,
+    squares_root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: list[str],
+    told: bool,
+) -> None:
+    train(tiny(*changes), tmp_path / "run", squares_root)
+    noted = "without landmarks" in capsys.readouterr().err
+    assert noted == told
+
+
+def test_found_landmarks_need_no_note(
+    tiny: Tiny, squares_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = read_run_data(tiny(), squares_root)
+    assert isinstance(data.unlabelled, FaceSet)
+    found = np.zeros((len(data.unlabelled), 5, 2), np.float32)
+    config = tiny()
+    assert training._about_patches(config, data)
+    with_points = replace(data, unlabelled=replace(data.unlabelled, landmarks=found))
+    assert training._about_patches(config, with_points) is None
 
 
 def test_run_is_a_function_of_its_seed(
