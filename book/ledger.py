@@ -46,7 +46,7 @@ def line(row: dict[str, Any]) -> str:
         f": {row['note']}" if row["note"] else ""
     )
     if "number" in row:
-        state += f" {number(row['number'])}"
+        state = f"{state.removesuffix('.')}: {number(row['number'])}"
     path, _, name = row["test"].partition("::")
     told = name.removeprefix("test_").replace("_", " ") or "all"
     where = f"`{row['symbol'].removeprefix('face2exp_lib.')}`"

@@ -41,8 +41,8 @@ def point(entry: dict[str, Any], runs: dict[str, Any], reference: str) -> str:
     """One point of the list."""
     key = f"`{entry['key']}`" if entry["key"] else "No key."
     lines = [
-        f"## {entry['place']}",
-        entry["says"],
+        f"## {entry['asks']}",
+        f"*{entry['place']}.* {entry['says']}",
         "Ours\n: " + f"{key} Default: {entry['default']}. {entry['why']}",
     ]
     if entry["others"]:

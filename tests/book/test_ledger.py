@@ -49,7 +49,7 @@ def test_a_table_is_reproduced_by_its_numbers_alone() -> None:
             assert row["state"] != "reproduced" or "number" in row
 
 
-@pytest.mark.parametrize("entry", SILENT, ids=lambda entry: entry["place"][:30])
+@pytest.mark.parametrize("entry", SILENT, ids=lambda entry: entry["asks"][:30])
 def test_a_silence_names_a_key_and_its_ablation(entry: dict[str, Any]) -> None:
     config = load_config(Path("rendered_cpu.yaml"))
     for key in (entry["key"] or "").split(", "):
