@@ -158,12 +158,14 @@ def face_rows(rows: Mapping[str, torch.Tensor]) -> go.Figure:
     figure = go.Figure(go.Image(source=source, hoverinfo="skip"))
     figure.update_xaxes(visible=False)
     figure.update_yaxes(
-        tickvals=[side * (index + 0.5) for index in range(len(rows))], ticktext=list(rows)
+        tickvals=[side * (index + 0.5) for index in range(len(rows))],
+        ticktext=list(rows),
+        automargin=False,
     )
     height = 70 + 92 * len(rows)
-    return figure.update_layout(
-        **{**LAYOUT, "margin": {**LAYOUT["margin"], "l": 110}, "height": height}
-    )
+    margin = {"l": 110, "r": 20, "t": 20, "b": 20}
+    shape = {"margin": margin, "height": height, "meta": picture_shape(sheet.shape[1:])}
+    return figure.update_layout(**{**LAYOUT, **shape})
 
 
 def expression_sheet(
@@ -203,14 +205,26 @@ def expression_sheet(
         )
         visible = [trace // 2 == len(steps) for trace in range(2 * len(sheets))]
         steps.append({"label": label, "method": "restyle", "args": [{"visible": visible}]})
-    bare: dict[str, Any] = {"showgrid": False, "zeroline": False}
-    figure.update_xaxes(bare, tickvals=x_ticks, ticktext=list(columns), side="top")
-    figure.update_yaxes(bare, tickvals=y_ticks, ticktext=list(rows))
+    bare: dict[str, Any] = {"showgrid": False, "zeroline": False, "automargin": False}
+    # Else plotly leaves room around the picture for the marks at its edges.
+    across, down = (0, len(columns) * side), (len(rows) * side, 0)
+    figure.update_xaxes(bare, tickvals=x_ticks, ticktext=list(columns), side="top", range=across)
+    figure.update_yaxes(bare, tickvals=y_ticks, ticktext=list(rows), range=down)
     slider = {"steps": steps, "currentvalue": {"prefix": prefix}, "pad": {"t": 20}}
-    shape = {"margin": {"l": 80, "r": 20, "t": 40, "b": 20}, "height": 150 + 96 * len(rows)}
+    shape: dict[str, Any] = {
+        "margin": {"l": 80, "r": 20, "t": 60, "b": 20},
+        "height": 150 + 96 * len(rows),
+        "meta": picture_shape((len(rows), len(columns))),
+    }
     return figure.update_layout(
         **{**LAYOUT, **shape}, showlegend=False, sliders=[{**slider, "active": len(steps) - 1}]
     )
+
+
+def picture_shape(height_and_width: Sequence[int]) -> dict[str, float]:
+    """A layout's `meta` of a figure that is one picture: its height by its width."""
+    height, width = height_and_width
+    return {"picture": height / width}
 
 
 def picture_source(picture: np.ndarray) -> str:

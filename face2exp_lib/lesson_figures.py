@@ -20,6 +20,7 @@ from face2exp_lib.figures import (
     LAYOUT,
     ORANGE,
     moving,
+    picture_shape,
     picture_source,
 )
 
@@ -128,6 +129,7 @@ def pictures(states: Mapping[str, Tensor], *, prefix: str, active: int = 0) -> g
         active=active,
         height=40 + 640 // number,
         margin={"l": 10, "r": 10, "t": 10, "b": 10},
+        meta=picture_shape((1, number)),
     )
     figure.update_xaxes(visible=False)
     return figure.update_yaxes(visible=False)

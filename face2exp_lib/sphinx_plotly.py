@@ -45,7 +45,15 @@ DRAWN_FIGURE = """\
 <div id="{id}" class="plotly-figure" role="figure" aria-label="{alt}"></div>
 {inputs}{table}<script>
 document.addEventListener("DOMContentLoaded", () => {{
-  const drawn = Plotly.newPlot("{id}", {figure});
+  const figure = {figure};
+  // A picture keeps its shape, so in a narrow page it needs less height.
+  const {{meta, margin}} = figure.layout;
+  if (meta?.picture) {{
+    const width = document.getElementById("{id}").clientWidth - margin.l - margin.r;
+    const height = Math.round(width * meta.picture + margin.t + margin.b);
+    figure.layout.height = Math.min(figure.layout.height, height);
+  }}
+  const drawn = Plotly.newPlot("{id}", figure);
   const sliders = {sliders};
   sliders.forEach((steps, number) => {{
     const input = document.getElementById("{id}-slider-" + number);

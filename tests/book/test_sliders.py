@@ -84,18 +84,37 @@ def test_every_slider_moves_its_figure(name: str, browser: Any, address: str) ->
             assert shown == [i == int(slider.get_attribute("value")) for i in range(len(numbers))]
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_a_phone_shows_the_page_without_scrolling_sideways(
-    name: str, browser: Any, address: str
-) -> None:
+@pytest.fixture
+def phone(browser: Any) -> Iterator[Any]:
+    """The browser, 390 px wide."""
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True},
     )
-    try:
-        browser.get(f"{address}/{name}")
-        time.sleep(0.5)
-        width = browser.execute_script("return document.documentElement.scrollWidth")
-        assert width <= 391
-    finally:
-        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    yield browser
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_phone_shows_the_page_without_scrolling_sideways(
+    name: str, phone: Any, address: str
+) -> None:
+    phone.get(f"{address}/{name}")
+    time.sleep(0.5)
+    assert phone.execute_script("return document.documentElement.scrollWidth") <= 391
+
+
+@pytest.mark.parametrize(("name", "number"), [("augment", 3), ("playground", 1)])
+def test_pictures_fill_their_figures_on_a_phone(
+    name: str, number: int, phone: Any, address: str
+) -> None:
+    phone.get(f"{address}/book/{name}.html")
+    time.sleep(1)
+    heights = phone.execute_script(
+        """return [...document.querySelectorAll(".plotly-figure:has(.im image)")]
+        .map(figure => [figure, figure.querySelector(".im image")]
+            .map(element => element.getBoundingClientRect().height));"""
+    )
+    assert len(heights) == number
+    for figure, picture in heights:
+        assert 0.6 * figure < picture < figure
