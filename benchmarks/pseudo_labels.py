@@ -3,9 +3,9 @@
     face2exp compare configs/compare_longer.yaml --out _build/compare_longer
     python benchmarks/pseudo_labels.py _build/compare_longer meta_balanced meta_100pct
 
-Of the arms that are named, which must write pseudo labels for faces whose expressions are known: the
-embedded ones. Writes `results/<name of the folder>/pseudo_labels.json`: arm -> one record a seed, of
-the first and the last of the stretches that `face2exp analyse` cuts a run into.
+Of the arms that are named, which must write pseudo labels for faces whose expressions are known:
+the embedded ones. Writes `results/<name of the folder>/pseudo_labels.json`: arm -> one record a
+seed, of the first and the last of the stretches that `face2exp analyse` cuts a run into.
 """
 
 import argparse

@@ -127,11 +127,14 @@ def power_curves(
     )
 
 
-def means_and_stds(tables: Mapping[str, Mapping[str, tuple[float, float]]]) -> go.Figure:
+def means_and_stds(
+    tables: Mapping[str, Mapping[str, tuple[float, float]]], *, prefix: str = "faces: "
+) -> go.Figure:
     """Mean and std over the classes of a few arms, one table a state.
 
     Args:
         tables: label of a state -> arm -> its mean and its std over the classes, in %.
+        prefix: what stands before the label.
     """
     states = {
         label: [
@@ -147,7 +150,7 @@ def means_and_stds(tables: Mapping[str, Mapping[str, tuple[float, float]]]) -> g
     }
     return moving(
         states,
-        prefix="faces: ",
+        prefix=prefix,
         barmode="group",
         yaxis={"title": {"text": "%"}, "range": [0, 100]},
     )

@@ -55,10 +55,19 @@ FEEDBACK = {
     "shuffled": "the same with another batch's f",
 }
 
-
 ALL_LABELS = {
     "supervised_100pct": "supervised, all labels as collected",
     "meta_100pct": "Meta-Face2Exp, all labels as collected",
+}
+LONGER = {  # in a table of their own
+    "supervised_balanced": "supervised",
+    "uda_balanced": "UDA",
+    "meta_balanced": "Meta-Face2Exp",
+    "meta_balanced_zero": "the same without L_f",
+    "supervised_100pct": "supervised, all labels as collected",
+    "uda_100pct": "UDA, all labels as collected",
+    "meta_100pct": "Meta-Face2Exp, all labels as collected",
+    "meta_100pct_zero": "the same without L_f",
 }
 
 
@@ -82,12 +91,24 @@ def compared_rows(name: str, budget: str, titles: dict[str, str]) -> list[str]:
         ("compare_methods", "compute", COMPARED),
         ("compare_label_sizes", "compute", ALL_LABELS),
         ("compare_feedback", "own", FEEDBACK),
+        ("compare_longer", "compute", LONGER),
     ],
 )
 def test_readme_table_holds_the_comparisons(name: str, budget: str, titles: dict[str, str]) -> None:
     readme = (ROOT / "README.md").read_text()
     for row in compared_rows(name, budget, titles):
         assert row in readme
+
+
+def test_pseudo_labels_of_the_longer_runs_are_of_that_comparison() -> None:
+    folder = ROOT / "results" / "compare_longer"
+    named = json.loads((folder / "pseudo_labels.json").read_text())
+    compared = json.loads((folder / "comparison.json").read_text())["comparison"]
+    assert named["comparison"]["arms"] == compared["arms"]
+    for runs in named["arms"].values():
+        assert [run["seed"] for run in runs] == list(compared["seeds"])
+        for run in runs:
+            assert run["first"]["last_step"] < run["last"]["first_step"]
 
 
 def test_published_numbers_agree_with_each_other() -> None:
@@ -105,7 +126,14 @@ def test_published_numbers_agree_with_each_other() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["compare_methods", "compare_feedback", "compare_ablation", "compare_label_sizes"]
+    "name",
+    [
+        "compare_methods",
+        "compare_feedback",
+        "compare_ablation",
+        "compare_label_sizes",
+        "compare_longer",
+    ],
 )
 def test_a_comparison_is_that_of_its_config_and_carries_its_provenance(name: str) -> None:
     stored = json.loads((ROOT / "results" / name / "comparison.json").read_text())
