@@ -1,7 +1,8 @@
-"""How many pseudo labels of a comparison's runs were right, at first and at last?
+r"""How many pseudo labels of a comparison's runs were right, at first and at last?
 
     face2exp compare configs/compare_longer.yaml --out _build/compare_longer
-    python benchmarks/pseudo_labels.py _build/compare_longer meta_balanced meta_100pct
+    python benchmarks/pseudo_labels.py _build/compare_longer meta_balanced meta_balanced_zero \
+        meta_balanced_without_f meta_100pct meta_100pct_zero meta_100pct_without_f
 
 Of the arms that are named, which must write pseudo labels for faces whose expressions are known:
 the embedded ones. Writes `results/<name of the folder>/pseudo_labels.json`: arm -> one record a

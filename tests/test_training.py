@@ -215,9 +215,7 @@ def test_patches_at_an_average_faces_points_are_told(
     assert noted == told
 
 
-def test_found_landmarks_need_no_note(
-    tiny: Tiny, squares_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_found_landmarks_need_no_note(tiny: Tiny, squares_root: Path) -> None:
     data = read_run_data(tiny(), squares_root)
     assert isinstance(data.unlabelled, FaceSet)
     found = np.zeros((len(data.unlabelled), 5, 2), np.float32)
