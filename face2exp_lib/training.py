@@ -86,7 +86,8 @@ def _about_patches(config: RunConfig, data: RunData) -> str | None:
     faces = data.unlabelled
     if config.method in LABELS_ALONE or config.aug.patches == "none":
         return None
-    if not isinstance(faces, FaceSet) or faces.landmarks is not None:  # shards hold their points
+    # A stream has its points in its shards, millions of rows that are not read for a note.
+    if not isinstance(faces, FaceSet) or faces.landmarks is not None:
         return None
     return (
         f"note: {faces.name} comes without landmarks, so the patches of Aug lie at those of an "

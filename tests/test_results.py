@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from face2exp_lib.analysis import WINDOWS
+from face2exp_lib.comparison import paired_over_seeds
 
 ROOT = Path(__file__).parents[1]
 MEASURES = ("overall_accuracy", "mean_class_accuracy", "std_class_accuracy")
@@ -100,6 +101,31 @@ def test_readme_table_holds_the_comparisons(name: str, budget: str, titles: dict
     readme = (ROOT / "README.md").read_text()
     for row in compared_rows(name, budget, titles):
         assert row in readme
+
+
+def test_readme_tells_the_longer_runs_as_they_are() -> None:
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    runs, short = (
+        json.loads((ROOT / "results" / name / "comparison.json").read_text())["runs"]["compute"]
+        for name in ("compare_longer", "compare_label_sizes")
+    )
+
+    def means(runs: dict[str, list[dict[str, float]]], arm: str) -> list[float]:
+        return [run["mean_class_accuracy"] for run in runs[arm]]
+
+    ahead = paired_over_seeds(means(runs, "meta_balanced"), means(runs, "supervised_balanced"))
+    low, high = ahead["interval"]
+    assert f"by {ahead['mean']:.1f} points, though not in every seed" in readme
+    assert f"(95 % interval {low:+.1f} to {high:+.1f})" in readme
+    meta = float(np.mean(means(runs, "meta_100pct")))
+    gain = meta - float(np.mean(means(short, "meta_100pct")))
+    behind = float(np.mean(means(runs, "supervised_100pct"))) - meta
+    assert f"gains {gain:.0f} points and stays {behind:.0f} behind" in readme
+    steps = [
+        np.mean(means(runs, f"{arm}_without_f")) - np.mean(means(runs, arm))
+        for arm in ("meta_balanced", "meta_100pct")
+    ]
+    assert f"({steps[0]:.1f} and {steps[1]:.1f} points, three seeds)" in readme
 
 
 def test_pseudo_labels_of_the_longer_runs_are_of_that_comparison() -> None:
