@@ -28,7 +28,8 @@ from tqdm import tqdm
 
 from face2exp_lib import mtcnn
 from face2exp_lib.faces import FaceSpec, render_face
-from face2exp_lib.images import FileImages, decode_whole, list_images
+from face2exp_lib.imagefiles import list_images
+from face2exp_lib.images import FileImages, decode_whole
 from face2exp_lib.landmarks import CANONICAL_POINTS, implausible
 from face2exp_lib.mtcnn import SEARCHES, Detector
 from face2exp_lib.provenance import environment

@@ -9,34 +9,24 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from face2exp_lib.config import RunConfig
+from face2exp_lib.audited_sets import AuditedSet, distinct
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.facesets import FaceSet
 from face2exp_lib.fingerprints import Pictures, near_pairs, read_pictures
 from face2exp_lib.imagelists import write_table
-from face2exp_lib.inspection import OTHER_PARTS, recognise
 from face2exp_lib.labels import class_names
 
 # The largest distance at which pairs of FER2013 and of LFW were all the same photograph; up to 64
 # FER2013's still mostly are, while LFW's, which are aligned, begin to be other people.
 NEAR = 40
-COLUMNS = ("set", "image", "group", "kind", "label", "distance", "drop", "reason")
+COLUMNS = ("set", "path", "image", "group", "kind", "label", "distance", "drop", "reason")
 KINDS = ("exact", "pixels", "near")
-
-
-@dataclass(frozen=True)
-class AuditedSet:
-    """A set and what it is for: nothing is ever dropped from one for evaluation."""
-
-    faces: FaceSet
-    evaluation: bool
 
 
 class Found(NamedTuple):
     """One image that has a copy.
 
     Attributes:
-        set_name, image: which.
+        set_name, origin, image: which.
         group: the same number for all that exact or near copies connect.
         kind: the closest relation to another image, one of `KINDS`.
         label: class name, or empty.
@@ -46,6 +36,7 @@ class Found(NamedTuple):
     """
 
     set_name: str
+    origin: str
     image: str
     group: int
     kind: str
@@ -80,50 +71,6 @@ class Audit:
     unreadable: list[str]
 
 
-def sets_at(text: str) -> list[FaceSet]:
-    """The sets that `face2exp data inspect` finds at a path, or one of them as `path:part`.
-
-    Raises:
-        Face2ExpError: if nothing is there, no layout fits, or the part is missing.
-    """
-    path, part = Path(text), None
-    if not path.exists() and ":" in text:
-        head, _, part = text.rpartition(":")
-        path = Path(head)
-    if not path.exists():
-        raise Face2ExpError(f"{text}: no such file or folder: give PATH or PATH:PART")
-    parts = {found: (adapter, codes) for adapter, found, codes, _ in recognise(path)}
-    if part is not None and part not in parts:
-        raise Face2ExpError(f"{path}: no part '{part}': it has {', '.join(sorted(parts))}")
-    return [
-        adapter.read(path, found, codes, skip_bad=True)
-        for found, (adapter, codes) in parts.items()
-        if part is None or part == found
-    ]
-
-
-def sets_of_config(config: RunConfig, data_root: Path | None) -> list[AuditedSet]:
-    """The sets that a run reads. A validation part cut from the labelled set lies in that."""
-    data = config.data
-    sources = [
-        (data.labelled, False),
-        (data.validation, True),
-        (data.test, True),
-        (data.unlabelled, False),
-    ]
-    return [
-        AuditedSet(source.read(data_root), evaluation)
-        for source, evaluation in sources
-        if source is not None
-    ]
-
-
-def for_evaluation(name: str) -> bool:
-    """Whether a set's name says so: `FER2013/PublicTest`, `val_set`, `fer_test`."""
-    last = name.rsplit("/", 1)[-1].lower()
-    return last in OTHER_PARTS or bool({"test", "val"} & set(last.replace("-", "_").split("_")))
-
-
 def audit(
     sets: Sequence[AuditedSet], *, max_distance: int = NEAR, drop_near: bool = False
 ) -> Audit:
@@ -137,13 +84,10 @@ def audit(
         max_distance: of near copies, in bits; -1 looks for none.
 
     Raises:
-        Face2ExpError: if two sets have one name, nothing can be read, or there are too many near
-            copies to list.
+        Face2ExpError: if nothing can be read, or there are too many near copies to list.
     """
+    sets = distinct(sets)
     names = [audited.faces.name for audited in sets]
-    for name in names:
-        if names.count(name) > 1:
-            raise Face2ExpError(f"two sets are called '{name}': rename a folder, or audit one")
     pictures = read_pictures([audited.faces for audited in sets])
     if len(pictures.ids) == 0:
         raise Face2ExpError(f"{', '.join(names)}: no image can be read")
@@ -258,6 +202,7 @@ def _findings(
         found.append(
             Found(
                 sets[pictures.set_of[index]].faces.name,
+                sets[pictures.set_of[index]].faces.origin,
                 pictures.ids[index],
                 numbers.setdefault(int(group_of[picture]), len(numbers) + 1),
                 kind,

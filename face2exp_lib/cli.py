@@ -30,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (Face2ExpError, OSError) as error:  # an OSError's text names the file
-        print(f"face2exp: error: {' '.join(str(error).splitlines())}", file=sys.stderr)
+    except (Face2ExpError, OSError) as error:
+        print(f"face2exp: error: {_in_words(error)}", file=sys.stderr)
         return 1
     except RunStopped as stopped:
         print(f"face2exp: {stopped}{options.afterwards}", file=sys.stderr)
@@ -49,6 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"face2exp: interrupted{options.afterwards}", file=sys.stderr)
         return 130
     return 0
+
+
+def _in_words(error: Exception) -> str:
+    """An error in one line, the system's own with the file they are about."""
+    if isinstance(error, OSError) and error.strerror:
+        told = error.strerror.lower()
+        return f"{error.filename}: {told}" if error.filename else told
+    return " ".join(str(error).splitlines())
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from face2exp_lib.cli_landmarks import add_landmarks_command
-from face2exp_lib.cli_options import add_changes, add_command, add_data_root, add_workers
+from face2exp_lib.cli_options import (
+    add_changes,
+    add_codes,
+    add_command,
+    add_data_root,
+    add_workers,
+    codes_of,
+    tell_about,
+)
 from face2exp_lib.cli_shard import add_shard_command
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.labels import class_names
@@ -25,6 +33,7 @@ def add_data_commands(commands: Any) -> None:
     )
     added = add_command(data, "inspect", _inspect, "Format, counts per class, unreadable images.")
     added.add_argument("path", type=Path, metavar="PATH")
+    add_codes(added)
     added.add_argument(
         "--html", type=Path, metavar="FILE", help="write class bars and sample images as a page"
     )
@@ -52,6 +61,7 @@ def add_data_commands(commands: Any) -> None:
         metavar="SET",
         help="sets that nothing is dropped from; else those named test, val and the like",
     )
+    add_codes(added)
     added.add_argument("--config", type=Path, metavar="CONFIG.yaml", help="the sets of a run")
     add_changes(added)
     add_data_root(added)
@@ -80,7 +90,7 @@ def _inspect(options: argparse.Namespace) -> None:
     from face2exp_lib.inspection import inspect, write_bad
     from face2exp_lib.inspection_report import write_report
 
-    found = inspect(options.path)
+    found = inspect(options.path, codes_of(options))
     for part in found:
         print_part(part)
     if options.html:
@@ -97,29 +107,27 @@ def _inspect(options: argparse.Namespace) -> None:
 
 
 def _audit(options: argparse.Namespace) -> None:
-    from face2exp_lib.audit import (
-        AuditedSet,
-        audit,
-        for_evaluation,
-        sets_at,
-        sets_of_config,
-        write_audit,
-    )
+    from face2exp_lib.audit import audit, write_audit
+    from face2exp_lib.audited_sets import AuditedSet, distinct, for_evaluation, sets_of_config
     from face2exp_lib.cli_tables import print_audit
     from face2exp_lib.config import data_root, load_config
+    from face2exp_lib.recognition import read_sets
 
-    sets = []
+    sets, codes = [], codes_of(options)
     if options.config:
         config = load_config(options.config, options.set)
         sets += sets_of_config(config, data_root(options.data_root))
     for text in options.sets:
-        for faces in sets_at(text):
+        for faces in read_sets(text, codes):
             evaluation = options.evaluation is None and for_evaluation(faces.name)
             sets.append(AuditedSet(faces, evaluation))
     for text in options.evaluation or ():
-        sets += [AuditedSet(faces, True) for faces in sets_at(text)]
+        sets += [AuditedSet(faces, True) for faces in read_sets(text, codes)]
     if not sets:
         raise Face2ExpError("nothing to audit: name a PATH, PATH:PART or --config CONFIG.yaml")
+    sets = distinct(sets)
+    for one in sets:
+        tell_about(one.faces)
     result = audit(sets, max_distance=options.distance, drop_near=options.drop_near)
     print_audit(sets, result, options.distance)
     if options.out:
@@ -135,6 +143,8 @@ def _draw(options: argparse.Namespace) -> None:
 
     config = load_config(options.config, options.set)
     data = read_labelled_data(config, data_root(options.data_root))
+    for faces in (data.long_tailed, data.test):
+        tell_about(faces)
     parts = {"train": data.labelled}
     if config.data.validation is None:
         parts["validation"] = data.validation

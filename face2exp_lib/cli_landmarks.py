@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from face2exp_lib.cli_options import add_command, add_workers, one_set
+from face2exp_lib.cli_options import add_codes, add_command, add_workers, codes_of, one_set
 from face2exp_lib.errors import Face2ExpError
 
 SEARCHES = ("crop", "photo")  # of `face2exp_lib.mtcnn`
@@ -18,6 +18,7 @@ def add_landmarks_command(data: Any) -> None:
     )
     added.set_defaults(afterwards=": run again to go on; what is found is kept")
     added.add_argument("set", metavar="SET", help="PATH or PATH:PART, as for audit")
+    add_codes(added)
     added.add_argument(
         "--out", type=Path, metavar="FILE", help="default: landmarks-NAME.parquet, by the set"
     )
@@ -50,7 +51,7 @@ def add_landmarks_command(data: Any) -> None:
 
 def _landmarks(options: argparse.Namespace) -> None:
     from face2exp_lib.cli_tables import print_landmarks
-    from face2exp_lib.imagelists import write_table
+    from face2exp_lib.imagelists import write_drops
     from face2exp_lib.landmark_ray import ray_engine
     from face2exp_lib.landmarking import find_landmarks
     from face2exp_lib.sidecars import count_states, rows_with_reason
@@ -58,7 +59,7 @@ def _landmarks(options: argparse.Namespace) -> None:
 
     if options.address and options.engine != "ray":
         raise Face2ExpError("--address is of a Ray cluster: add --engine ray")
-    faces = one_set(options.set, skip_bad=options.skip_bad is not None)
+    faces = one_set(options.set, skip_bad=options.skip_bad is not None, codes=codes_of(options))
     out = options.out or Path(f"landmarks-{faces.name.replace('/', '-')}.parquet")
     fresh = find_landmarks(
         faces,
@@ -73,11 +74,6 @@ def _landmarks(options: argparse.Namespace) -> None:
     print_landmarks(faces.name, count_states(out))
     if options.skip_bad:
         # As `data inspect` writes it, for `data.drop` of a config.
-        rows = [(faces.name, skipped.image, "no", skipped.reason) for skipped in faces.skipped]
-        rows += [
-            (faces.name, image, "yes", reason)
-            for image, reason in rows_with_reason(out, "unreadable")
-        ]
-        write_table(options.skip_bad, ("set", "image", "drop", "reason"), rows)
-        print(f"{options.skip_bad}: {len(rows)} rows")
+        num_rows = write_drops(options.skip_bad, [(faces, rows_with_reason(out, "unreadable"))])
+        print(f"{options.skip_bad}: {num_rows} rows")
     print(f"{out}: the table, for landmarks of a source in a config")

@@ -1,6 +1,8 @@
 """Options that several commands of `face2exp` share."""
 
 import argparse
+import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +11,7 @@ from face2exp_lib.errors import Face2ExpError
 
 if TYPE_CHECKING:
     from face2exp_lib.facesets import FaceSet
+    from face2exp_lib.labels import Codes
 
 MOST_WORKERS = 256
 
@@ -49,15 +52,32 @@ def add_workers(parser: argparse.ArgumentParser, default: str) -> None:
     )
 
 
-def one_set(text: str, *, skip_bad: bool) -> "FaceSet":
+def add_codes(parser: argparse.ArgumentParser) -> None:
+    """`--codes NAME|FILE.yaml`"""
+    parser.add_argument(
+        "--codes",
+        metavar="NAME|FILE",
+        help="what numbers mean that stand for labels: a table such as fer2013, rafdb, affectnet, "
+        "or a YAML file of your own with lines like `0: anger`",
+    )
+
+
+def codes_of(options: argparse.Namespace) -> "Codes | None":
+    """What `--codes` says, or None."""
+    from face2exp_lib.reading import read_codes
+
+    return None if options.codes is None else read_codes(options.codes)
+
+
+def one_set(text: str, *, skip_bad: bool, codes: "Codes | None" = None) -> "FaceSet":
     """The one set at PATH or PATH:PART.
 
     Raises:
         Face2ExpError: if there are several, or, without `skip_bad`, rows that cannot be used.
     """
-    from face2exp_lib.audit import sets_at
+    from face2exp_lib.recognition import read_sets
 
-    sets = sets_at(text)
+    sets = read_sets(text, codes)
     if len(sets) > 1:
         names = ", ".join(faces.name for faces in sets)
         raise Face2ExpError(f"{text}: holds {names}: name one as PATH:PART")
@@ -68,7 +88,17 @@ def one_set(text: str, *, skip_bad: bool) -> "FaceSet":
             f"{text}: {len(bad)} bad rows, such as {bad[0].image}: {bad[0].reason}; "
             "--skip-bad FILE leaves them out and lists them"
         )
+    tell_about(faces)
     return faces
+
+
+def tell_about(faces: "FaceSet") -> None:
+    """Say on stderr what somebody has to know of how a set was read, and what it leaves out."""
+    notes = [*faces.notes]
+    left_out = Counter(skipped.reason for skipped in faces.skipped)
+    notes += [f"{count} left out: {reason}" for reason, count in left_out.most_common()]
+    for note in notes:
+        print(f"face2exp: {faces.name}: {note}", file=sys.stderr)
 
 
 def _workers(text: str) -> int:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from face2exp_lib.cli_options import (
     add_changes,
+    add_codes,
     add_command,
     add_data_root,
     add_workers,
+    codes_of,
     one_set,
 )
 from face2exp_lib.errors import Face2ExpError
@@ -28,6 +30,7 @@ def add_shard_command(data: Any) -> None:
     added.add_argument(
         "--config", type=Path, metavar="CONFIG.yaml", help="shard the unlabelled set of a run"
     )
+    add_codes(added)
     add_changes(added)
     add_data_root(added)
     added.add_argument("--out", type=Path, metavar="DIR", help="holds the shards")
@@ -77,7 +80,7 @@ def _shard(options: argparse.Namespace) -> None:
         return
     if options.out is None:
         raise Face2ExpError("nowhere to write the shards: name a folder with --out DIR")
-    from face2exp_lib.imagelists import write_table
+    from face2exp_lib.imagelists import write_drops
     from face2exp_lib.shard_samples import Recipe
     from face2exp_lib.sharding import shard_set
     from face2exp_lib.workers import usable_cpus
@@ -99,10 +102,8 @@ def _shard(options: argparse.Namespace) -> None:
     )
     if options.skip_bad:
         # As `data inspect` writes it, for `data.drop` of a run that reads the source itself.
-        rows = [(faces.name, skipped.image, "no", skipped.reason) for skipped in faces.skipped]
-        rows += [(faces.name, image, "yes", reason) for image, reason in left_out]
-        write_table(options.skip_bad, ("set", "image", "drop", "reason"), rows)
-        print(f"{options.skip_bad}: {len(rows)} rows")
+        num_rows = write_drops(options.skip_bad, [(faces, left_out)])
+        print(f"{options.skip_bad}: {num_rows} rows")
 
 
 def _source(options: argparse.Namespace) -> "FaceSet":
@@ -113,7 +114,7 @@ def _source(options: argparse.Namespace) -> "FaceSet":
     if options.config:
         config = load_config(options.config, options.set)
         return config.data.unlabelled.read(data_root(options.data_root))
-    return one_set(options.source, skip_bad=options.skip_bad is not None)
+    return one_set(options.source, skip_bad=options.skip_bad is not None, codes=codes_of(options))
 
 
 def _verify(folder: Path) -> None:
@@ -121,7 +122,7 @@ def _verify(folder: Path) -> None:
     from face2exp_lib.shard_checks import shard_problems
     from face2exp_lib.shard_sets import read_shard_set
 
-    names = [name for name, _ in recognise(folder)]
+    names = recognise(folder)
     if not names:
         raise Face2ExpError(
             f"{folder}: holds no index of shards: if sharding was cut off, run it again"

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from face2exp_lib.audit import Audit, AuditedSet
+from face2exp_lib.audit import Audit
+from face2exp_lib.audited_sets import AuditedSet
 from face2exp_lib.fingerprints import BITS
 from face2exp_lib.inspection import Inspection
 
@@ -17,7 +18,7 @@ def print_part(part: Inspection) -> None:
     if part.part:
         print(f"  part {part.part}")
     if part.counts:
-        print(f"  labels looked up as codes: {part.codes}")
+        print(f"  labels looked up as codes: {part.faces.codes}")
         if published:
             print(f"  {'class':10} {'here':>8}   {published.title}, published")
         for name, count in part.counts.items():
@@ -25,7 +26,7 @@ def print_part(part: Inspection) -> None:
             print(f"   {published.counts.get(name, 0):8}" if published else "")
     elif faces.identities is not None:
         print(f"  identities {len(np.unique(faces.identities)):8}, no expression labels")
-    for warning in part.warnings:
+    for warning in part.faces.notes:
         print(f"  warning: {warning}")
     for reason, images in part.left_out().items():
         print(f"  left out   {len(images):8}: {reason}, e.g. {', '.join(images[:3])}")

@@ -123,15 +123,14 @@ def config_digest(config: RunConfig) -> str:
     return hashlib.blake2b(dump_config(config).encode(), digest_size=8).hexdigest()
 
 
-def data_root(option: Path | None) -> Path | None:
+def data_root(option: Path | str | None) -> Path | None:
     """The data root: the given one, else FACE2EXP_DATA, else None.
 
     Raises:
         Face2ExpError: if it is set and is no folder.
     """
-    named = option or (
-        Path(os.environ["FACE2EXP_DATA"]) if os.environ.get("FACE2EXP_DATA") else None
-    )
+    text = option or os.environ.get("FACE2EXP_DATA")
+    named = Path(text).expanduser() if text else None
     if named is not None and not named.is_dir():
         origin = "--data-root" if option else "FACE2EXP_DATA"
         raise Face2ExpError(

@@ -46,6 +46,10 @@ class FaceSet:
         distributions: (N, 8) float32 shares of the annotators' votes in the order of `Expression`,
             or None.
         skipped: what the set lists and this does not hold.
+        origin: what the set is, however an argument spells it: its resolved path, and behind a
+            colon its part where that is no file or folder of its own; empty for one made in memory.
+        codes: the table its labels were looked up in, for people; empty without labels.
+        notes: what somebody has to know of how the labels were understood.
     """
 
     name: str
@@ -57,6 +61,9 @@ class FaceSet:
     canonical: np.ndarray | None = None
     distributions: np.ndarray | None = None
     skipped: tuple[Skipped, ...] = ()
+    origin: str = ""
+    codes: str = ""
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -82,6 +89,10 @@ class FaceSet:
             canonical=of(self.canonical),
             distributions=of(self.distributions),
         )
+
+    def noted(self, *notes: str) -> "FaceSet":
+        """The same set with notes before those that it has."""
+        return replace(self, notes=(*notes, *self.notes))
 
     def known_labels(self) -> np.ndarray:
         """The labels.

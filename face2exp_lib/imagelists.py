@@ -6,11 +6,12 @@ Both are csv tables in UTF-8; lines before the column names that begin with `#` 
 import csv
 import hashlib
 import io
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from face2exp_lib.adapters.tables import must_have_columns
+from face2exp_lib.adapters.tables import BadRows, read_table
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet
 from face2exp_lib.labels import class_names, parse_label
@@ -21,7 +22,8 @@ NAMES = class_names(8)
 
 @dataclass(frozen=True)
 class Draw:
-    """Image id -> label of what a run trains on, and of what chooses its checkpoint."""
+    """`plain_id` of an image -> label of what a run trains on, and of what chooses its
+    checkpoint."""
 
     train: dict[str, int]
     validation: dict[str, int]
@@ -81,7 +83,7 @@ def read_draw(path: Path) -> Draw:
     """
     draw = Draw({}, {})
     for line, row in _rows(path, {"image", "label"}):
-        image, part = row["image"], row.get("part", "train")
+        image, part = plain_id(row["image"]), row.get("part", "train")
         if part not in ("train", "validation"):
             raise Face2ExpError(
                 f"{path}, line {line}: part '{part}' is neither train nor validation"
@@ -98,20 +100,82 @@ def read_draw(path: Path) -> Draw:
     return draw
 
 
-def read_drops(path: Path) -> dict[str, set[str]]:
-    """Name of a set -> ids of those of its images that an audit's table says to drop.
+def plain_id(image: str) -> str:
+    """An id by which lists are compared: Macs take accents apart in the names of files."""
+    return unicodedata.normalize("NFC", image)
+
+
+class Drops:
+    """Which images of which sets training does without, by tables of `data inspect` and others.
+
+    A set is the one whose resolved path a row has. Where no row has it, the table has come from
+    elsewhere with its images: then the set's name decides.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], set[str]] = {}  # name and path -> ids
+
+    def add(self, name: str, origin: str, image: str, drop: bool) -> None:
+        """One row of a table."""
+        listed = self._rows.setdefault((name, origin), set())
+        if drop:
+            listed.add(plain_id(image))
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
+
+    @property
+    def names(self) -> str:
+        """The sets, for people."""
+        return ", ".join(sorted({name for name, _ in self._rows}))
+
+    def knows(self, name: str, origin: str) -> bool:
+        """Whether a table lists images of a set."""
+        return bool(self._of(name, origin))
+
+    def ids(self, name: str, origin: str) -> set[str]:
+        """Ids of a set's images to drop, in Unicode's composed form."""
+        return set().union(*(self._rows[key] for key in self._of(name, origin)))
+
+    def _of(self, name: str, origin: str) -> list[tuple[str, str]]:
+        exact = [key for key in self._rows if origin and key[1] == origin]
+        return exact or [key for key in self._rows if key[0] == name]
+
+
+def read_drops(*paths: Path) -> Drops:
+    """What tables of audits and inspections say to drop.
 
     Raises:
-        Face2ExpError: if it is no such table.
+        Face2ExpError: if one is no such table.
     """
-    drops: dict[str, set[str]] = {}
-    for line, row in _rows(path, {"set", "image", "drop"}):
-        if row["drop"] not in ("yes", "no"):
-            raise Face2ExpError(f"{path}, line {line}: drop '{row['drop']}' is neither yes nor no")
-        listed = drops.setdefault(row["set"], set())
-        if row["drop"] == "yes":
-            listed.add(row["image"])
+    drops = Drops()
+    for path in paths:
+        for line, row in _rows(path, {"set", "image", "drop"}):
+            if row["drop"] not in ("yes", "no"):
+                raise Face2ExpError(
+                    f"{path}, line {line}: drop '{row['drop']}' is neither yes nor no"
+                )
+            drops.add(row["set"], row.get("path", ""), row["image"], row["drop"] == "yes")
     return drops
+
+
+def write_drops(path: Path, found: Sequence[tuple[FaceSet, Iterable[tuple[str, str]]]]) -> int:
+    """Write what was left out of sets and what cannot be read, as `data.drop` takes it.
+
+    Args:
+        found: sets, and of each id and reason of the images that cannot be read: training has to
+            drop these. What its reader leaves out is no more in the set.
+
+    Returns:
+        Number of rows.
+    """
+    rows: list[tuple[object, ...]] = []
+    for faces, unreadable in found:
+        named = (faces.name, faces.origin)
+        rows += [(*named, skipped.image, "no", skipped.reason) for skipped in faces.skipped]
+        rows += [(*named, image, "yes", reason) for image, reason in unreadable]
+    write_table(path, ("set", "path", "image", "drop", "reason"), rows)
+    return len(rows)
 
 
 def _rows(path: Path, columns: set[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -120,22 +184,6 @@ def _rows(path: Path, columns: set[str]) -> Iterator[tuple[int, dict[str, str]]]
     Raises:
         Face2ExpError: if the file is no table, lacks one of `columns`, or a row is cut off.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            remarks, start = 0, file.tell()
-            while file.readline().startswith("#"):
-                remarks, start = remarks + 1, file.tell()
-            file.seek(start)
-            reader = csv.DictReader(file)
-            must_have_columns(path, reader, columns)
-            for row in reader:
-                line = remarks + reader.line_num
-                if None in row or None in row.values():
-                    raise Face2ExpError(f"{path}, line {line}: cut off or too long: mend it")
-                yield line, row
-    except FileNotFoundError as error:
-        raise Face2ExpError(
-            f"{path}: no such table: relative paths lie below the data root"
-        ) from error
-    except (OSError, csv.Error) as error:
-        raise Face2ExpError(f"{path}: not readable as a csv table ({error})") from error
+    if not path.exists():
+        raise Face2ExpError(f"{path}: no such table: relative paths lie below the data root")
+    yield from read_table(path, columns, BadRows(skip_bad=False), remarks=True)

@@ -1,27 +1,21 @@
-"""Where images lie and how one is decoded: files, a zip, rows of pixels.
-
-Image files come from anywhere, so Pillow opens them, in a fixed list of formats, and nothing in
-them is executed or written to disk.
-"""
+"""Where images lie and how one is decoded: files, a zip, rows of pixels."""
 
 import io
 import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.imagefiles import open_image
 from face2exp_lib.jpeg import decode_plain
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
-MAX_PIXELS = 2**26  # a small file can claim to be far more than fits into memory
-MAX_MEMBER_BYTES = 2**26  # of an image in a zip, the same
+MAX_MEMBER_BYTES = 2**26  # of an image in a zip, uncompressed
 
 
 class Images(Protocol):
@@ -59,7 +53,7 @@ class FileImages:
         return (self.root / self.ids[index]).read_bytes()
 
     def open(self, index: int) -> Image.Image:
-        return Image.open(self.root / self.ids[index], formats=FORMATS)
+        return open_image(self.root / self.ids[index])
 
     def take(self, rows: np.ndarray) -> "FileImages":
         return FileImages(self.root, [self.ids[row] for row in rows])
@@ -88,7 +82,7 @@ class ZipImages:
         return self._archive.read(member)
 
     def open(self, index: int) -> Image.Image:
-        return Image.open(io.BytesIO(self.read(index)), formats=FORMATS)
+        return open_image(io.BytesIO(self.read(index)))
 
     def take(self, rows: np.ndarray) -> "ZipImages":
         return ZipImages(self.path, [self.ids[row] for row in rows])
@@ -225,9 +219,21 @@ def decode_whole(images: Images, index: int) -> Image.Image:
 def unreadable(images: Images, index: int, error: Exception) -> Face2ExpError:
     """The error that names one image and what was wrong with it."""
     return Face2ExpError(
-        f"{images.ids[index]}: not a readable image ({error}): replace it or delete it; "
+        f"{images.ids[index]}: not a readable image ({_in_words(error)}): replace it or delete it; "
         "`face2exp data inspect` lists all such files of a set"
     )
+
+
+def _in_words(error: Exception) -> str:
+    """What was wrong, without the words that Python and Pillow have for programmers."""
+    if isinstance(error, UnidentifiedImageError):
+        return "its content is no image of a kind that is read"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    # Ours, and Pillow's about files that are cut off. The rest is what a parser stumbles over.
+    told = type(error) in (OSError, ValueError, SyntaxError) and len(error.args) == 1
+    text = " ".join(str(error).split())
+    return text if told and text and " object at 0x" not in text else "damaged"
 
 
 def _within(box: tuple[int, int, int, int], image: Image.Image) -> tuple[int, int, int, int]:
@@ -243,55 +249,17 @@ def _within(box: tuple[int, int, int, int], image: Image.Image) -> tuple[int, in
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"unpacks to {image.width} x {image.height} pixels")
     return ImageOps.exif_transpose(image)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow's own conversion clips to white
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+        values = np.asarray(image)
+        if values.size and (values.min() < 0 or values.max() >= 2**16):
+            raise ValueError("its values are no 8 or 16 bits: save it as an 8-bit image")
+        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":  # of which nobody knows what is white
+        raise ValueError("its values are floating point numbers: save it as an 8-bit image")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # at once to RGB, Pillow warns
     return image.convert("RGB")
-
-
-class Listed(NamedTuple):
-    """What lies below a folder: sorted paths relative to it, with `/` between their parts.
-
-    Attributes:
-        images: files whose names end as an image's.
-        links: linked folders, which are not entered: they may be loops.
-        others: all other files but hidden ones.
-    """
-
-    images: list[str]
-    links: list[str]
-    others: list[str]
-
-
-def list_images(folder: Path) -> Listed:
-    """Image files below `folder`, and what else lies there.
-
-    Raises:
-        Face2ExpError: if a folder cannot be listed: its images would be missing unnoticed.
-    """
-
-    def fail(error: OSError) -> None:
-        raise Face2ExpError(
-            f"{error.filename}: cannot be listed ({error.strerror}): give a folder that can be read"
-        ) from error
-
-    found = Listed([], [], [])
-    for parent, folders, files in os.walk(folder, onerror=fail):
-        below = Path(parent).relative_to(folder).as_posix()
-        prefix = "" if below == "." else f"{below}/"
-        for name in files:
-            if os.path.splitext(name)[1].lower() in SUFFIXES:
-                found.images.append(prefix + name)
-            elif not name.startswith("."):
-                found.others.append(prefix + name)
-        found.links.extend(
-            prefix + name for name in folders if os.path.islink(os.path.join(parent, name))
-        )
-    return Listed(*map(sorted, found))

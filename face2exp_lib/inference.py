@@ -15,7 +15,8 @@ from face2exp_lib.config import RunConfig
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import class_probabilities, load_trained
 from face2exp_lib.face_crops import Detector, crop_to_faces
-from face2exp_lib.images import FileImages, Images, list_images
+from face2exp_lib.imagefiles import list_images
+from face2exp_lib.images import FileImages, Images
 from face2exp_lib.labels import class_names
 from face2exp_lib.storage import write_json, write_text
 

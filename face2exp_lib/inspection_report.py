@@ -42,11 +42,11 @@ def write_report(found: list[Inspection], title: str, path: Path) -> None:
 
 def _summary(part: Inspection) -> str:
     source = f"format: {part.format}" + (f", part: {part.part}" if part.part else "")
-    source += f", codes: {part.codes}" if part.codes else ""
+    source += f", codes: {part.faces.codes}" if part.faces.codes else ""
     lines = [
         f"<h2>{escape(part.faces.name)}</h2>",
         f"<p>{len(part.faces):,} images; <code>{{{escape(source)}}}</code></p>",
-        *(f'<p class="warning">Warning: {escape(warning)}.</p>' for warning in part.warnings),
+        *(f'<p class="warning">Warning: {escape(warning)}.</p>' for warning in part.faces.notes),
     ]
     reasons = list(part.left_out().items())[:MAX_LISTED]
     messages = [f"{len(images):,} left out: {reason}" for reason, images in reasons]

@@ -10,7 +10,8 @@ from PIL import Image
 
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet
-from face2exp_lib.images import FORMATS, decode_whole, unreadable
+from face2exp_lib.imagefiles import ENDINGS, open_image
+from face2exp_lib.images import decode_whole, unreadable
 from face2exp_lib.labels import class_names
 from face2exp_lib.shards import About, Sample
 
@@ -18,7 +19,6 @@ from face2exp_lib.shards import About, Sample
 # of them, which a stream mixes, fits into the page cache. 260 million images are 26,000 files.
 IMAGES_PER_SHARD = 10_000
 QUALITY = 90
-SUFFIX = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}
 NAMES = class_names(8)
 
 
@@ -78,8 +78,9 @@ def make_sample(faces: FaceSet, row: int, key: str, recipe: Recipe) -> Sample:
 def _encoded(image: Image.Image, stored: bytes, recipe: Recipe) -> tuple[str, bytes]:
     """Ending of its name and bytes of an image as the recipe wants it."""
     if recipe.size is None:
-        with Image.open(io.BytesIO(stored), formats=FORMATS) as opened:
-            return SUFFIX[opened.format or ""], stored
+        with open_image(io.BytesIO(stored)) as opened:
+            # A JPEG of several pictures (MPO) is one to everybody who reads its first.
+            return ENDINGS.get(opened.format or "", ENDINGS["JPEG"])[0], stored
     side = recipe.size
     if image.size != (side, side):
         image = image.resize((side, side), Image.Resampling.BILINEAR)

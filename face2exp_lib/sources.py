@@ -1,16 +1,18 @@
 """Where a set of faces lies, as a configuration names it."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import ConfigDict, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from face2exp_lib.adapters import ADAPTERS
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet
-from face2exp_lib.labels import CODES
+from face2exp_lib.labels import CODES, own_codes
+from face2exp_lib.reading import read_set
 from face2exp_lib.shipped import shipped
 from face2exp_lib.sidecars import attach
 
@@ -25,8 +27,9 @@ class Source:
         format: layout, a key of `face2exp_lib.adapters.ADAPTERS`.
         path: below the data root, or absolute; empty for the embedded rendered faces.
         part: part of the set: a folder (`train`), a Usage of fer2013.csv, a part of the pack.
-        codes: table in which labels are looked up, a key of `face2exp_lib.labels.CODES`; None takes
-            that of the layout.
+        codes: what the labels mean: a key of `face2exp_lib.labels.CODES`, or a mapping of your own,
+            `{0: anger, 1: happy, 2: none}`. None takes that of the layout, or what the labels and
+            their counts leave no doubt about.
         skip_bad: leave rows out that cannot be used, instead of stopping at the first.
         landmarks: table of `face2exp data landmarks`, below the data root or absolute (of the
             embedded faces: beside them); its points take the place of the set's own.
@@ -37,17 +40,30 @@ class Source:
     format: str
     path: str = ""
     part: str = ""
-    codes: str | None = None
+    codes: str | dict[str, str] | None = None
     skip_bad: bool = False
     landmarks: str = ""
     crop: Literal["whole", "face"] = "whole"
 
-    @field_validator("format", "codes")
+    @field_validator("format")
     @classmethod
-    def _known(cls, value: str | None, field: ValidationInfo) -> str | None:
-        known = ADAPTERS if field.field_name == "format" else CODES
-        if value is not None and value not in known:
-            raise ValueError(f"no such {field.field_name} '{value}': take {', '.join(known)}")
+    def _known(cls, value: str) -> str:
+        if value not in ADAPTERS:
+            raise ValueError(f"no such format '{value}': take {', '.join(ADAPTERS)}")
+        return value
+
+    @field_validator("codes", mode="before")
+    @classmethod
+    def _codes(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            try:
+                return own_codes(value)
+            except Face2ExpError as error:
+                raise ValueError(str(error)) from error
+        if isinstance(value, str) and value not in CODES:
+            raise ValueError(
+                f"no such codes '{value}': take {', '.join(CODES)}, or give a mapping of your own"
+            )
         return value
 
     @model_validator(mode="after")
@@ -70,7 +86,7 @@ class Source:
             path = data_root = shipped("data/rendered")
         else:
             path = below_data_root(self.path, data_root)
-        faces = adapter.read(path, self.part, self.codes or adapter.codes, self.skip_bad)
+        faces = read_set(adapter, path, self.part, self.codes, skip_bad=self.skip_bad)
         if not self.landmarks:
             return faces
         return attach(faces, below_data_root(self.landmarks, data_root), self.crop)

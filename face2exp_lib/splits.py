@@ -11,7 +11,7 @@ from face2exp_lib.budget import LABELS_ALONE
 from face2exp_lib.config import RunConfig
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet, without_copies
-from face2exp_lib.imagelists import Draw, list_digest, read_draw, read_drops
+from face2exp_lib.imagelists import Draw, Drops, list_digest, plain_id, read_draw, read_drops
 from face2exp_lib.labels import class_names
 from face2exp_lib.sampling import (
     balanced_draw,
@@ -84,16 +84,16 @@ def read_run_data(config: RunConfig, data_root: Path | None) -> RunData:
     parts = read_labelled_data(config, data_root)
     drops = _drops(config, data_root)
     unlabelled = _read_unlabelled(config, data_root)
-    own = {unlabelled.name, parts.long_tailed.name}
-    if drops and not own & drops.keys():
+    own = (unlabelled, parts.long_tailed)
+    if drops and not any(drops.knows(faces.name, faces.origin) for faces in own):
         raise Face2ExpError(
-            f"data.drop: lists images of {', '.join(sorted(drops))}, and this run trains on "
-            f"{' and '.join(sorted(own))}: audit these"
+            f"data.drop: lists images of {drops.names}, and this run trains on "
+            f"{' and '.join(sorted({faces.name for faces in own}))}: audit these"
         )
     evaluation = [parts.test, parts.validation] if config.data.check_unlabelled else []
     if isinstance(unlabelled, ShardedFaces):
         held_out = {digest for part in evaluation for digest in part.digests()}
-        listed = drops.get(unlabelled.name, set())
+        listed = drops.ids(unlabelled.name, unlabelled.origin)
         unlabelled, num_listed, num_copies, lacking = unlabelled.without(listed, held_out)
         _must_lack_none(unlabelled.name, lacking)
         left_out = {LISTED: num_listed, COPIES: num_copies}
@@ -147,7 +147,7 @@ def read_labelled_data(config: RunConfig, data_root: Path | None) -> LabelledDat
         if draw.validation:
             chosen = _rows_of(draw.validation, pool, listed, data.draw)
         else:
-            free = np.flatnonzero([image not in draw.train for image in pool.ids])
+            free = np.flatnonzero([plain_id(image) not in draw.train for image in pool.ids])
             chosen = free[
                 balanced_draw(
                     pool.known_labels()[free],
@@ -196,14 +196,11 @@ def _smp(config: RunConfig, pool: FaceSet) -> FaceSet:
     return pool.subset(drawn, f"{pool.name} (Smp)")
 
 
-def _drops(config: RunConfig, data_root: Path | None) -> dict[str, set[str]]:
-    """Name of a set -> ids that training does without, by all tables of `data.drop`."""
+def _drops(config: RunConfig, data_root: Path | None) -> Drops:
+    """What training does without, by all tables of `data.drop`."""
     tables = config.data.drop or ()
-    drops: dict[str, set[str]] = {}
-    for table in (tables,) if isinstance(tables, str) else tables:
-        for name, dropped in read_drops(below_data_root(table, data_root)).items():
-            drops.setdefault(name, set()).update(dropped)
-    return drops
+    listed = (tables,) if isinstance(tables, str) else tables
+    return read_drops(*(below_data_root(table, data_root) for table in listed))
 
 
 def _read_unlabelled(config: RunConfig, data_root: Path | None) -> FaceSet | ShardedFaces:
@@ -237,13 +234,13 @@ def _must_lack_none(name: str, lacking: set[str]) -> None:
         )
 
 
-def _dropped(drops: dict[str, set[str]], faces: FaceSet) -> tuple[FaceSet, dict[str, int]]:
+def _dropped(drops: Drops, faces: FaceSet) -> tuple[FaceSet, dict[str, int]]:
     """The set less what `data.drop` lists of it, and a count of that.
 
     Raises:
         Face2ExpError: if the table lists an image that the set lacks.
     """
-    dropped, ids = drops.get(faces.name, set()), faces.ids
+    dropped, ids = drops.ids(faces.name, faces.origin), [plain_id(image) for image in faces.ids]
     lacking = dropped.difference(ids)
     _must_lack_none(faces.name, lacking)
     kept = np.flatnonzero([image not in dropped for image in ids])
@@ -264,10 +261,10 @@ def _rows_of(part: dict[str, int], pool: FaceSet, listed: FaceSet, path: str | N
     Raises:
         Face2ExpError: if one is not there or has another label there.
     """
-    row_of = {image: row for row, image in enumerate(pool.ids)}
+    row_of = {plain_id(image): row for row, image in enumerate(pool.ids)}
     lacking = sorted(part.keys() - row_of.keys())
     if lacking:
-        unknown = sorted(set(lacking).difference(listed.ids))
+        unknown = sorted(set(lacking).difference(map(plain_id, listed.ids)))
         if unknown:
             raise Face2ExpError(
                 f"{path}: {listed.name} lacks {len(unknown)} of the images that it lists, such as "

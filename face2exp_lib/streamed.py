@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from face2exp_lib.batches import Batch, DecodedFaces, StepFaces, decode_faces
 from face2exp_lib.facesets import FaceSet
-from face2exp_lib.images import FORMATS
+from face2exp_lib.imagefiles import open_image
 from face2exp_lib.run_options import Data
 from face2exp_lib.shard_sets import ShardReader, ShardSet, points_of
 from face2exp_lib.streaming import ShardedFaces, StreamBatches, StreamOrder
@@ -110,7 +110,7 @@ class StreamImages:
         return self._reader.read(_shard_of(self.shards, index), *place)
 
     def open(self, index: int) -> Image.Image:
-        return Image.open(io.BytesIO(self.read(index)), formats=FORMATS)
+        return open_image(io.BytesIO(self.read(index)))
 
     def take(self, rows: np.ndarray) -> "StreamImages":
         return self  # it holds nothing that a part would not

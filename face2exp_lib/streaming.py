@@ -25,8 +25,8 @@ import numpy as np
 from torch.utils.data import Sampler
 from tqdm import tqdm
 
+from face2exp_lib.adapters.paths import set_name, set_origin
 from face2exp_lib.adapters.shards import open_shard_set
-from face2exp_lib.adapters.tables import set_name
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.seeding import numpy_generator
 from face2exp_lib.shard_sets import ShardSet, rows_of_digests, rows_of_ids
@@ -49,6 +49,11 @@ class ShardedFaces:
     name: str
     shards: ShardSet
     excluded: dict[int, np.ndarray]
+
+    @property
+    def origin(self) -> str:
+        """As `FaceSet.origin`."""
+        return set_origin(self.shards.folder / self.shards.name)
 
     def __len__(self) -> int:
         return int(self.counts.sum())

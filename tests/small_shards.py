@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmarks.shards import numbers, tiny
 from face2exp_lib.facesets import FaceSet
-from face2exp_lib.images import FORMATS
+from face2exp_lib.imagefiles import open_image
 from face2exp_lib.shard_samples import Recipe
 from face2exp_lib.shard_sets import ShardSet
 from face2exp_lib.sharding import shard_set
@@ -32,7 +32,7 @@ class NumberedImages:
         return b"broken" if number in self.broken else tiny(number)
 
     def open(self, index: int) -> Image.Image:
-        return Image.open(io.BytesIO(self.read(index)), formats=FORMATS)
+        return open_image(io.BytesIO(self.read(index)))
 
     def take(self, rows: np.ndarray) -> "NumberedImages":
         return NumberedImages([self.held[row] for row in rows], self.broken)

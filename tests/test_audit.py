@@ -2,24 +2,19 @@
 
 import io
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from face2exp_lib.audit import (
-    Audit,
-    AuditedSet,
-    audit,
-    for_evaluation,
-    sets_at,
-    sets_of_config,
-    write_audit,
-)
+from face2exp_lib.audit import Audit, audit, write_audit
+from face2exp_lib.audited_sets import AuditedSet, distinct, for_evaluation, sets_of_config
 from face2exp_lib.config import load_config
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.imagelists import read_drops
+from face2exp_lib.recognition import read_sets
 
 
 def blobs(seed: int, quality: int | None = None) -> bytes:
@@ -76,7 +71,7 @@ def sets(root: Path) -> list[AuditedSet]:
     return [
         AuditedSet(faces, for_evaluation(faces.name))
         for text in (f"{root}/fer:train", f"{root}/people", f"{root}/fer:test")
-        for faces in sets_at(text)
+        for faces in read_sets(text)
     ]
 
 
@@ -164,7 +159,9 @@ def test_no_near_copies_wanted(root: Path) -> None:
 
 def test_table_is_read_back(result: Audit, tmp_path: Path) -> None:
     write_audit(tmp_path / "drop.csv", result.found)
-    assert set().union(*read_drops(tmp_path / "drop.csv").values()) == drops(result)
+    listed = read_drops(tmp_path / "drop.csv")
+    sources = {(one.set_name, one.origin) for one in result.found}
+    assert set().union(*(listed.ids(*source) for source in sources)) == drops(result)
     assert len((tmp_path / "drop.csv").read_text().splitlines()) == len(result.found) + 1
 
 
@@ -185,16 +182,6 @@ def test_names_of_sets_for_evaluation(name: str, expected: bool) -> None:
     assert for_evaluation(name) is expected
 
 
-def test_sets_by_path_and_part(root: Path) -> None:
-    assert [faces.name for faces in sets_at(f"{root}/fer")] == ["fer/test", "fer/train"]
-    assert [faces.name for faces in sets_at(f"{root}/people")] == ["people"]
-    with pytest.raises(Face2ExpError, match="fer: no part 'dev': it has test, train"):
-        sets_at(f"{root}/fer:dev")
-    for text in (f"{root}/gone", f"{root}/gone:train"):
-        with pytest.raises(Face2ExpError, match=r"gone\S*: no such file or folder: give PATH or"):
-            sets_at(text)
-
-
 def test_sets_of_a_config() -> None:
     found = sets_of_config(load_config(Path("rendered_cpu.yaml")), None)
     assert [(audited.faces.name, audited.evaluation) for audited in found] == [
@@ -205,25 +192,54 @@ def test_sets_of_a_config() -> None:
     ]
 
 
-def test_sets_that_cannot_be_told_apart_or_read(root: Path, tmp_path: Path) -> None:
-    twice = sets(root)[:1] * 2
-    with pytest.raises(Face2ExpError, match="two sets are called 'fer/train': rename a folder"):
-        audit(twice)
+def test_sets_that_cannot_be_read(root: Path, tmp_path: Path) -> None:
     (tmp_path / "bad" / "happy").mkdir(parents=True)
     (tmp_path / "bad" / "sad").mkdir(parents=True)
     for name in ("happy/1.png", "sad/1.png"):
         (tmp_path / "bad" / name).write_bytes(b"")
-    (bad,) = sets_at(str(tmp_path / "bad"))
+    (bad,) = read_sets(str(tmp_path / "bad"))
     with pytest.raises(Face2ExpError, match="bad: no image can be read"):
         audit([AuditedSet(bad, False)])
     with_bad = audit([*sets(root), AuditedSet(bad, False)])
     assert len(with_bad.unreadable) == 2
 
 
+def test_two_sets_of_one_name_are_told_apart_by_the_folders_above(tmp_path: Path) -> None:
+    for folder, seed in (("a", 1), ("b", 2)):
+        (tmp_path / folder / "faces").mkdir(parents=True)
+        (tmp_path / folder / "faces" / "1.png").write_bytes(blobs(seed))
+        (tmp_path / folder / "faces" / "2.png").write_bytes(blobs(9))
+        table = "path,label\n1.png,happy\n2.png,sad\n"
+        (tmp_path / folder / "faces" / "labels.csv").write_text(table)
+    tables = [read_sets(f"{tmp_path}/{folder}/faces/labels.csv") for folder in "ab"]
+    found = audit([AuditedSet(faces, False) for (faces,) in tables])
+    assert set(found.between) == {
+        (f"{one}/faces/labels.csv", f"{other}/faces/labels.csv") for one in "ab" for other in "ab"
+    }
+    (dropped,) = [one for one in found.found if one.drop]
+    assert (dropped.set_name, dropped.image) == ("b/faces/labels.csv", "2.png")
+    assert dropped.origin == f"{tmp_path.resolve()}/b/faces/labels.csv"
+
+
+def test_a_set_that_is_named_twice_is_audited_once(root: Path, tmp_path: Path) -> None:
+    """However it is spelt; as labelled faces, as unlabelled ones, or for evaluation, too."""
+    (tmp_path / "link").symlink_to(root / "fer", target_is_directory=True)
+    spelt = [f"{root}/fer:train", f"{root}/fer/train", f"{root}/people/../fer:train",
+             f"{tmp_path}/link:train"]  # fmt: skip
+    (once,) = distinct([AuditedSet(read_sets(text)[0], False) for text in spelt])
+    assert once.faces.name == "fer/train"
+    labelled = read_sets(spelt[0])[0]
+    (both,) = distinct(
+        [AuditedSet(replace(labelled, labels=None), False), AuditedSet(labelled, True)]
+    )
+    assert both.evaluation
+    assert both.faces.labels is not None
+
+
 @pytest.mark.full
 def test_fer2013(real_faces: Path) -> None:
     """The published parts. That there are 280 and 351 is also seen in `test_splits`."""
-    train, public = (sets_at(f"{real_faces}:{part}")[0] for part in ("train", "validation"))
+    train, public = (read_sets(f"{real_faces}:{part}")[0] for part in ("train", "validation"))
     found = audit([AuditedSet(train, False), AuditedSet(public, True)], max_distance=-1)
     assert found.redundant == 1_532
     assert found.conflicting == 47

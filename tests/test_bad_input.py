@@ -67,7 +67,10 @@ def wild(tmp_path: Path, squares_root: Path) -> Path:
     for name, content in (odd_images() | broken_images()).items():
         (person / name).write_bytes(content)
     (person / "notes.txt").write_text("not an image")
-    (person / "picture.gif").write_bytes(encoded(Image.new("RGB", (8, 8)), "GIF"))
+    (person / "clip.mov").write_bytes(b"no picture either")
+    (person / "._cmyk.jpg").write_bytes(b"\0\5\26\7")
+    (person / ".ipynb_checkpoints").mkdir()
+    (person / ".ipynb_checkpoints" / "cmyk-checkpoint.jpg").write_bytes(b"")
     (person / "loop").symlink_to(root / "wild", target_is_directory=True)
     (person / "gone.jpg").symlink_to(person / "nowhere.jpg")
     return root
@@ -113,13 +116,16 @@ def test_everything_is_counted(wild: Path, capsys: Capture) -> None:
     out = capsys.readouterr().out
     assert f"{len(odd_images()) + len(UNREADABLE)} images" in out
     assert "2: no image by the end of its name" in out
+    assert "2: left there by a system or a tool" in out
     assert "1: a linked folder is not entered" in out
     with listing.open(newline="") as file:
         rows = {Path(row["image"]).name: row for row in csv.DictReader(file)}
     assert {name for name, row in rows.items() if row["drop"] == "yes"} == UNREADABLE
     assert {name for name, row in rows.items() if row["drop"] == "no"} == {
         "notes.txt",
-        "picture.gif",
+        "clip.mov",
+        "._cmyk.jpg",
+        ".ipynb_checkpoints",
         "loop",
     }
     assert rows.keys() | odd_images().keys() == set(os.listdir(wild / "wild" / "person0"))

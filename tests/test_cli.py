@@ -169,7 +169,7 @@ def test_audit_writes_a_table_that_training_drops_by(
     assert ["copies", "with", "conflicting", "labels", "0", "groups"] in lines
     assert ["to", "drop", "from", "squares/train:", "2"] in lines
     dropped = [line for line in table.read_text().splitlines() if ",yes," in line]
-    assert sorted(line.split(",")[1] for line in dropped) == ["happy/copy.png", "sad/copy.png"]
+    assert sorted(line.split(",")[2] for line in dropped) == ["happy/copy.png", "sad/copy.png"]
     run = tmp_path / "run"
     changes = ("--set", f"data.drop={table}", "--data-root", data)
     succeed(capsys, "train", config_path, *changes, "--run-dir", run)
@@ -244,8 +244,8 @@ def test_inspect_writes_the_list_of_what_is_bad_and_a_report(
     out = succeed(capsys, "data", "inspect", data / "squares", *options)
     assert f"{listed}: 1 rows" in out
     head, row = listed.read_text().splitlines()
-    assert head == "set,image,drop,reason"
-    assert row.startswith("squares/train,sad/1.png,yes,")
+    assert head == "set,path,image,drop,reason"
+    assert row.startswith(f"squares/train,{data.resolve()}/squares/train,sad/1.png,yes,")
     assert "sad/1.png" in page.read_text()
     assert "webp;base64," in page.read_text()
 
@@ -341,7 +341,7 @@ def test_train_with_a_file_that_is_no_config(
         ("data.labelled.path=gone", "gone/train: no such file or folder"),
         ("data.unlabelled.path=~nobody-of-this-name", "no such file or folder"),
         ("data.labelled={format: class_folders, path: people}", "unknown label 'person0'"),
-        ("data.labelled.codes=rafdb", "unknown label 'anger'"),
+        ("data.labelled.codes={0: furious}", "'0: furious' means no expression: take neutral"),
         ("data.test={format: identity_folders, path: people}", "has no labels"),
         ("data.test={format: fer2013_csv, path: squares}", "squares/fer2013.csv: no such file"),
         ("data.test={format: rendered, path: squares, part: x}", "x.csv: no such file"),
@@ -510,10 +510,10 @@ def test_train_on_a_broken_pack(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"emotion,pixels\n3,1 2 3\n", "column 'Usage' is missing"),
+        (b"emotion,pixels\n3,1 2 3\n", "column 'usage' is missing"),
         (b"emotion,pixels,Usage\n3,1 2 3,Training\n", "line 2: needs 2,304 pixels"),
         (b"emotion,pixels,Usage\n\xff,1 2 3,Training\n", "not readable as a csv table"),
-        (b"", "column 'Usage' is missing"),
+        (b"", "column 'usage' is missing"),
         (b"emotion,pixels,Usage\n", "no usable row with Usage 'Training'"),
     ],
 )
@@ -710,9 +710,9 @@ def test_error_of_the_system_is_one_line_too(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch, config_path: Path
 ) -> None:
     line = fail(capsys, "train", config_path, "--run-dir", "x" * 5000, "--data-root", "/")
-    assert "File name too long" in line
+    assert "file name too long" in line
     line = fail(capsys, "train", "x" * 5000)
-    assert "File name too long" in line
+    assert "file name too long" in line
 
 
 def test_reader_that_goes_away_is_no_error(

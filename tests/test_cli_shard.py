@@ -129,7 +129,7 @@ def test_a_recordio_that_was_cut_off(capsys: Capture, tmp_path: Path) -> None:
     told = succeed(capsys, "data", "shard", tmp_path / "pack", *options)
     assert "pack-train, 4 images" in told
     assert bad.read_text().splitlines()[1:] == [
-        f"pack/train,{n},no,no sound record" for n in (4, 5)
+        f"pack/train,{path.resolve()},{n},no,no sound record" for n in (4, 5)
     ]
 
 

@@ -1,6 +1,5 @@
 """Decoding: every kind of file that comes along, and every way in which one can be broken."""
 
-import errno
 import io
 import os
 import pickle
@@ -18,13 +17,13 @@ from PIL import Image
 
 from face2exp_lib import images
 from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.imagefiles import open_image
 from face2exp_lib.images import (
     CroppedImages,
     FileImages,
     PixelImages,
     ZipImages,
     decode,
-    list_images,
 )
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -121,7 +120,9 @@ def png_header(width: int, height: int) -> bytes:
 def test_image_that_would_unpack_to_gigabytes_is_refused(tmp_path: Path, side: int) -> None:
     """Pillow is silent on the first size, warns of the second and refuses the third."""
     (tmp_path / "bomb.png").write_bytes(png_header(side, side))
-    with pytest.raises(Face2ExpError, match=r"bomb\.png: .*(unpacks to|decompression bomb)"):
+    with pytest.raises(
+        Face2ExpError, match=r"bomb\.png: .*more than the 67,108,864 that are read: make it smaller"
+    ):
         decode(FileImages(tmp_path, ["bomb.png"]), 0, 32)
 
 
@@ -191,7 +192,7 @@ class Encoded:
         return self.content
 
     def open(self, index: int) -> Image.Image:
-        return Image.open(io.BytesIO(self.content), formats=images.FORMATS)
+        return open_image(io.BytesIO(self.content))
 
     def take(self, rows: np.ndarray) -> "Encoded":
         return self
@@ -252,7 +253,7 @@ def test_a_box_counts_in_the_upright_image(tmp_path: Path) -> None:
 
 def test_a_huge_image_is_refused_before_it_is_cut(tmp_path: Path) -> None:
     (tmp_path / "bomb.png").write_bytes(png_header(9_000, 9_000))
-    with pytest.raises(Face2ExpError, match=r"^face: .*unpacks to"):
+    with pytest.raises(Face2ExpError, match=r"^face: .*more than the 67,108,864"):
         decode(cropped(FileImages(tmp_path, ["bomb.png"]), 0, 0, 9, 9), 0, 32)
 
 
@@ -319,7 +320,7 @@ def test_damaged_zip_member_is_named(pack: Path) -> None:
     content = bytearray(pack.read_bytes())
     content[200] ^= 0xFF
     pack.write_bytes(content)
-    with pytest.raises(Face2ExpError, match=r"a\.png: not a readable image .*CRC"):
+    with pytest.raises(Face2ExpError, match=r"a\.png: not a readable image \(damaged\)"):
         decode(ZipImages(pack, ["a.png"]), 0, 32)
 
 
@@ -329,34 +330,3 @@ def test_zip_member_that_would_unpack_to_gigabytes_is_refused(
     monkeypatch.setattr(images, "MAX_MEMBER_BYTES", 100)
     with pytest.raises(Face2ExpError, match=r"a\.png: .*unpacks to [\d,]+ bytes"):
         decode(ZipImages(pack, ["a.png"]), 0, 32)
-
-
-def test_list_images_is_sorted_deep_and_takes_images_only(tmp_path: Path) -> None:
-    for name in ("b/2.PNG", "b/1.jpeg", "a/deep/3.webp", "a/notes.txt", "a/.DS_Store"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    assert list_images(tmp_path) == (["a/deep/3.webp", "b/1.jpeg", "b/2.PNG"], [], ["a/notes.txt"])
-
-
-def test_a_loop_of_links_ends(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "1.png").write_bytes(b"")
-    (tmp_path / "a" / "again").symlink_to(tmp_path, target_is_directory=True)
-    (tmp_path / "self").symlink_to(tmp_path / "self")
-    assert list_images(tmp_path) == (["a/1.png"], ["a/again"], ["self"])
-
-
-def test_folder_that_cannot_be_listed_is_an_error_and_no_hole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "locked").mkdir()
-    scandir = os.scandir
-
-    def refusing(path: Any) -> Any:
-        if Path(path).name == "locked":
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr("os.scandir", refusing)
-    with pytest.raises(Face2ExpError, match=r"locked: cannot be listed \(Permission denied\)"):
-        list_images(tmp_path)

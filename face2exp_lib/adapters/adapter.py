@@ -7,6 +7,7 @@ from typing import Protocol
 
 from face2exp_lib.adapters.published import Published
 from face2exp_lib.facesets import FaceSet
+from face2exp_lib.labels import Codes
 
 
 class Reader(Protocol):
@@ -15,16 +16,19 @@ class Reader(Protocol):
     Args:
         root: where the set lies.
         part: which part of it; what the names are is the layout's.
-        codes: key of `labels.CODES`.
+        codes: the table of its labels; None where nobody says it: then it is that of the layout, or
+            what `codes.choose_codes` makes of the labels.
         skip_bad: count rows that cannot be used and list them in `skipped`, instead of raising an
             error at the first.
 
     Raises:
         Face2ExpError: if something is missing, nothing is left or, without `skip_bad`, a row is
-            bad; the message names file and line.
+            bad, or nobody says what numbers mean; the message names file and line.
     """
 
-    def __call__(self, root: Path, part: str, codes: str, skip_bad: bool = False) -> FaceSet: ...
+    def __call__(
+        self, root: Path, part: str, codes: Codes | None, skip_bad: bool = False
+    ) -> FaceSet: ...
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,11 @@ class Adapter:
         name: `data.*.format` of a config.
         title: set or kind of set, for people.
         read: lists one part.
-        recognise: the (part, codes) that lie at a path; none if it is another layout.
+        recognise: the parts that lie at a path; none if it is another layout.
         layout: files and folders, a few lines.
         example: keys of a config's source.
-        codes: table in which labels are looked up if the config names none; "" without labels.
+        codes: the table of a set that alone has this layout; "names" where labels may be anything;
+            "" without labels.
         state: licence and state of the set.
         published: class counts to compare with.
         notes: what else a user has to know.
@@ -47,7 +52,7 @@ class Adapter:
     name: str
     title: str
     read: Reader
-    recognise: Callable[[Path], list[tuple[str, str]]]
+    recognise: Callable[[Path], list[str]]
     layout: str
     example: str
     codes: str

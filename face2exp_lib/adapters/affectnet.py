@@ -2,7 +2,8 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -11,26 +12,34 @@ from numpy.lib import format as npy
 from tqdm import tqdm
 
 from face2exp_lib.adapters.adapter import Adapter
-from face2exp_lib.adapters.folders import class_codes, read_class_folders
-from face2exp_lib.adapters.published import AFFECTNET
-from face2exp_lib.adapters.tables import (
-    BadRows,
-    Entry,
+from face2exp_lib.adapters.codes import choose_codes
+from face2exp_lib.adapters.folders import read_class_folders
+from face2exp_lib.adapters.paths import (
     Root,
     find_image,
     first_existing,
     must_exist,
-    read_table,
     set_name,
+    set_origin,
+)
+from face2exp_lib.adapters.published import AFFECTNET
+from face2exp_lib.adapters.tables import (
+    BadRows,
+    Entry,
+    first_line,
+    plain_columns,
+    read_table,
     unique,
 )
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet
-from face2exp_lib.images import SUFFIXES, CroppedImages, FileImages, Images
+from face2exp_lib.imagefiles import is_image, is_left_behind
+from face2exp_lib.images import CroppedImages, FileImages, Images
+from face2exp_lib.labels import Codes, codes_name
 
-# The columns of the 2017 tables; some copies begin without them.
+# The columns of the 2017 tables, in lower case; some copies begin without them.
 COLUMNS = (
-    "subDirectory_filePath",
+    "subdirectory_filepath",
     "face_x",
     "face_y",
     "face_width",
@@ -55,7 +64,7 @@ TEXTS = {"S": ("ascii", "ascii"), "U": ("utf-32-le", "utf-32-be")}
 MAX_ANNOTATION_BYTES = 4096  # one number and a header
 
 
-def read_affectnet(root: Path, part: str, codes: str, skip_bad: bool = False) -> FaceSet:
+def read_affectnet(root: Path, part: str, codes: Codes | None, skip_bad: bool = False) -> FaceSet:
     """`train` or `val` of any of the layouts.
 
     Rows of 8 none, 9 uncertain and 10 non-face are left out and counted.
@@ -71,15 +80,16 @@ def read_affectnet(root: Path, part: str, codes: str, skip_bad: bool = False) ->
             f"{root}: neither {TABLES[part]}, nor {SETS_2021[part]}/annotations, nor {part}/: "
             "give AffectNet's own folder"
         )
-    named = class_codes(root / part) == "names" if (root / part).is_dir() else False
-    return read_class_folders(root, part, "names" if named else codes, skip_bad)
+    return read_class_folders(root, part, codes or "affectnet", skip_bad)
 
 
-def _read_table(root: Path, table: Path, part: str, codes: str, skip_bad: bool) -> FaceSet:
+def _read_table(root: Path, table: Path, part: str, codes: Codes | None, skip_bad: bool) -> FaceSet:
     images = Root(first_existing(root, IMAGE_FOLDERS, "the folder of images"))
     bad, entries = BadRows(skip_bad), []
     header = None if _has_header(table) else COLUMNS
-    for line, row in read_table(table, {COLUMNS[0], "expression"}, bad, header):
+    rows = list(read_table(table, {COLUMNS[0], "expression"}, bad, header))
+    codes, notes = _chosen(codes, (row["expression"] for _, row in rows), table)
+    for line, row in rows:
         where, name = f"{table}, line {line}", row[COLUMNS[0]]
         label = bad.label(row["expression"], codes, name, where)
         if label is None:
@@ -103,7 +113,19 @@ def _read_table(root: Path, table: Path, part: str, codes: str, skip_bad: bool) 
         np.arange(len(ids)),
         np.array([entry.values[0] for entry in entries], dtype=np.int64),
         skipped=tuple(bad.skipped),
+        origin=set_origin(table),
+        codes=codes_name(codes),
+        notes=notes,
     )
+
+
+def _chosen(
+    codes: Codes | None, labels: Iterable[str], where: Path
+) -> tuple[Codes, tuple[str, ...]]:
+    if codes is not None:
+        return codes, ()
+    chosen = choose_codes(Counter(labels), "affectnet", f"{where}")
+    return chosen.codes, (chosen.note,) if chosen.note else ()
 
 
 def _box(row: dict[str, str]) -> tuple[float, float, float, float] | None:
@@ -120,20 +142,20 @@ def _box(row: dict[str, str]) -> tuple[float, float, float, float] | None:
     return edges if sound and width >= 1 and height >= 1 and min(edges[2:]) >= 1 else None
 
 
-def _read_annotations(root: Path, part: str, codes: str, skip_bad: bool) -> FaceSet:
+def _read_annotations(root: Path, part: str, codes: Codes | None, skip_bad: bool) -> FaceSet:
     folder = root / SETS_2021.get(part, part)
     must_exist(folder / "images", "the folder of images is missing")
     names = {}
     for name in _files(folder / "images"):
-        stem, suffix = os.path.splitext(name)
-        if suffix.lower() in SUFFIXES:
-            names[stem] = name
+        if is_image(name):
+            names[os.path.splitext(name)[0]] = name
     annotated = {
         name.removesuffix("_exp.npy")
         for name in _files(folder / "annotations")
         if name.endswith("_exp.npy")
     }
     bad, ids, labels = BadRows(skip_bad), [], []
+    texts: dict[str, str] = {}
     read = AnnotationReader()
     every = sorted(names.keys() | annotated)
     for stem in tqdm(every, desc=f"annotations of {part}", leave=False, delay=2):
@@ -145,14 +167,15 @@ def _read_annotations(root: Path, part: str, codes: str, skip_bad: bool) -> Face
             bad.add(name, f"{path}", "an image without annotation", way_out="fetch it")
         else:
             try:
-                text = read(path)
+                texts[name] = read(path)
             except (OSError, ValueError) as error:
                 bad.add(name, f"{path}", f"no single number ({error})", way_out="fetch it again")
-                continue
-            label = bad.label(text, codes, name, f"{path}")
-            if label is not None:
-                ids.append(name)
-                labels.append(label)
+    codes, notes = _chosen(codes, texts.values(), folder)
+    for name, text in texts.items():
+        label = bad.label(text, codes, name, f"{folder / 'annotations'}: {name}")
+        if label is not None:
+            ids.append(name)
+            labels.append(label)
     bad.must_leave(len(ids), folder, "no image with a usable annotation")
     return FaceSet(
         set_name(root, part),
@@ -160,6 +183,9 @@ def _read_annotations(root: Path, part: str, codes: str, skip_bad: bool) -> Face
         np.arange(len(ids)),
         np.array(labels, dtype=np.int64),
         skipped=tuple(bad.skipped),
+        origin=set_origin(folder),
+        codes=codes_name(codes),
+        notes=notes,
     )
 
 
@@ -216,7 +242,7 @@ def _header(content: bytes) -> tuple[np.dtype, int]:
 
 def _files(folder: Path) -> Iterator[str]:
     with os.scandir(folder) as entries:
-        yield from (entry.name for entry in entries)
+        yield from (entry.name for entry in entries if not is_left_behind(entry.name))
 
 
 def _table(root: Path, part: str) -> Path | None:
@@ -228,17 +254,16 @@ def _table(root: Path, part: str) -> Path | None:
 
 
 def _has_header(table: Path) -> bool:
-    with table.open(encoding="utf-8-sig", errors="replace") as file:
-        return file.readline(2000).lstrip('"').startswith(COLUMNS[0])
+    return COLUMNS[0] in plain_columns(first_line(table))[1]
 
 
-def recognise(path: Path) -> list[tuple[str, str]]:
+def recognise(path: Path) -> list[str]:
     """Tables of 2017 with their images, or sets of 2021; folders are recognised as such."""
     if not path.is_dir():
         return []
     images = any((path / folder).is_dir() for folder in IMAGE_FOLDERS)
     return [
-        (part, "affectnet")
+        part
         for part in TABLES
         if (images and _table(path, part)) or (path / SETS_2021[part] / "annotations").is_dir()
     ]

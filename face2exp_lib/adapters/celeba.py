@@ -5,19 +5,12 @@ from pathlib import Path
 import numpy as np
 
 from face2exp_lib.adapters.adapter import Adapter
-from face2exp_lib.adapters.tables import (
-    BadRows,
-    Entry,
-    Root,
-    find_image,
-    first_existing,
-    read_lines,
-    set_name,
-    unique,
-)
+from face2exp_lib.adapters.paths import Root, find_image, first_existing, set_name, set_origin
+from face2exp_lib.adapters.tables import BadRows, Entry, read_lines, unique
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet
 from face2exp_lib.images import FileImages
+from face2exp_lib.labels import Codes
 
 IMAGES = ("img_align_celeba", "Img/img_align_celeba")
 FOLDERS = ("", "Anno/", "Eval/")
@@ -28,7 +21,7 @@ PARTS = {"train": "0", "val": "1", "test": "2"}
 MAX_SIDE = 100_000.0  # px
 
 
-def read_celeba(root: Path, part: str, codes: str, skip_bad: bool = False) -> FaceSet:
+def read_celeba(root: Path, part: str, codes: Codes | None, skip_bad: bool = False) -> FaceSet:
     """Aligned images by the list of identities; `part` is train, val, test or empty for all."""
     del codes
     table = _list(root, IDENTITIES)
@@ -61,6 +54,7 @@ def read_celeba(root: Path, part: str, codes: str, skip_bad: bool = False) -> Fa
         identities=np.array([entry.values[0] for entry in entries]),
         landmarks=landmarks,
         skipped=tuple(bad.skipped),
+        origin=set_origin(table, part),
     )
 
 
@@ -95,13 +89,13 @@ def _landmarks(table: Path, bad: BadRows) -> dict[str, np.ndarray]:
     return points
 
 
-def recognise(path: Path) -> list[tuple[str, str]]:
+def recognise(path: Path) -> list[str]:
     """The aligned images with the list of identities."""
     if not any((path / folder).is_dir() for folder in IMAGES):
         return []
     if not any((path / f"{folder}{IDENTITIES}").is_file() for folder in FOLDERS):
         return []
-    return [("", "")]
+    return [""]
 
 
 CELEBA = Adapter(

@@ -1,30 +1,26 @@
 """ExpW: faces marked by boxes in photos from the web."""
 
 import math
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from face2exp_lib.adapters.adapter import Adapter
-from face2exp_lib.adapters.tables import (
-    BadRows,
-    Entry,
-    Root,
-    find_image,
-    first_existing,
-    read_lines,
-    set_name,
-    unique,
-)
+from face2exp_lib.adapters.codes import choose_codes
+from face2exp_lib.adapters.paths import Root, find_image, first_existing, set_name, set_origin
+from face2exp_lib.adapters.published import EXPW as EXPW_COUNTS
+from face2exp_lib.adapters.tables import BadRows, Entry, read_lines, unique
 from face2exp_lib.facesets import FaceSet
 from face2exp_lib.images import CroppedImages, FileImages
+from face2exp_lib.labels import Codes, codes_name
 
 LISTS = ("label.lst", "label/label.lst")
 IMAGES = ("image/origin", "origin", "image")
 MAX_SIDE = 100_000  # px; a box beyond is no box of a photo
 
 
-def read_expw(root: Path, part: str, codes: str, skip_bad: bool = False) -> FaceSet:
+def read_expw(root: Path, part: str, codes: Codes | None, skip_bad: bool = False) -> FaceSet:
     """`label.lst`: name, face_id, top, left, right, bottom, confidence, label.
 
     A photo with several faces has as many lines; a face's id is `name#face_id`.
@@ -33,8 +29,14 @@ def read_expw(root: Path, part: str, codes: str, skip_bad: bool = False) -> Face
     table = first_existing(root, LISTS, "the list of labels")
     images = Root(first_existing(root, IMAGES, "the folder of images"))
     bad, entries = BadRows(skip_bad), []
-    for line, text in read_lines(table):
-        where, values = f"{table}, line {line}", text.rsplit(maxsplit=7)
+    lines = [(line, text.rsplit(maxsplit=7)) for line, text in read_lines(table)]
+    notes: tuple[str, ...] = ()
+    if codes is None:
+        labels = Counter(values[-1] for _, values in lines if len(values) == 8)
+        codes, note = choose_codes(labels, "fer2013", f"{table}")
+        notes = (note,) if note else ()
+    for line, values in lines:
+        where = f"{table}, line {line}"
         if len(values) != 8:
             bad.add(f"line {line}", where, "needs 8 values")
             continue
@@ -60,6 +62,9 @@ def read_expw(root: Path, part: str, codes: str, skip_bad: bool = False) -> Face
         np.arange(len(ids)),
         np.array([entry.values[0] for entry in entries], dtype=np.int64),
         skipped=tuple(bad.skipped),
+        origin=set_origin(table),
+        codes=codes_name(codes),
+        notes=notes,
     )
 
 
@@ -74,9 +79,9 @@ def _box(edges: list[str]) -> tuple[float, float, float, float] | None:
     return box if sound and right - left >= 1 and bottom - top >= 1 else None
 
 
-def recognise(path: Path) -> list[tuple[str, str]]:
+def recognise(path: Path) -> list[str]:
     """The list of labels at one of its places."""
-    return [("", "fer2013")] if any((path / name).is_file() for name in LISTS) else []
+    return [""] if any((path / name).is_file() for name in LISTS) else []
 
 
 EXPW = Adapter(
@@ -90,5 +95,6 @@ image/origin/a.jpg    photos""",
     example="{format: expw, path: ExpW}",
     codes="fer2013",
     state="Public, for research; the photos' rights are their owners'.",
+    published=EXPW_COUNTS,
     notes="It has one part. Its codes are FER2013's. Faces are cut out by their boxes.",
 )

@@ -1,29 +1,31 @@
 """FER2013 as Kaggle's table, and FERPlus: ten annotators' votes on the same images."""
 
 import re
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from face2exp_lib.adapters.adapter import Adapter
+from face2exp_lib.adapters.codes import choose_codes
+from face2exp_lib.adapters.paths import Root, find_image, must_exist, set_name, set_origin
 from face2exp_lib.adapters.published import FER2013
 from face2exp_lib.adapters.tables import (
     BadRows,
     Entry,
-    Root,
-    find_image,
-    must_exist,
+    first_line,
+    plain_columns,
     read_table,
-    set_name,
     unique,
 )
 from face2exp_lib.facesets import FaceSet
+from face2exp_lib.imagefiles import is_left_behind
 from face2exp_lib.images import FileImages, Images, PixelImages
-from face2exp_lib.labels import Expression, parse_label
+from face2exp_lib.labels import Codes, Expression, codes_name, parse_label, plain_label
 
 SIDE = 48  # px
-COLUMNS = {"emotion", "pixels", "Usage"}
+COLUMNS = {"emotion", "pixels"}  # and, but for the challenge's train.csv, usage
+NAMES = ("fer2013.csv", "icml_face_data.csv", "train.csv")
 VOTES = "fer2013new.csv"
 VOTED = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 NOT_AN_EXPRESSION = ("unknown", "NF")
@@ -35,16 +37,25 @@ FOLDERS = {
 }
 
 
-def read_fer2013_csv(root: Path, part: str, codes: str, skip_bad: bool = False) -> FaceSet:
-    """Kaggle's `fer2013.csv`: columns emotion, pixels (48 x 48 grey), Usage; `part` is a Usage."""
+def read_fer2013_csv(root: Path, part: str, codes: Codes | None, skip_bad: bool = False) -> FaceSet:
+    """Kaggle's `fer2013.csv`: columns emotion, pixels (48 x 48 grey), Usage; `part` is a Usage.
+
+    Its other files, `icml_face_data.csv` and `train.csv`, are told by their columns.
+    """
     path = _csv(root)
     must_exist(path, "expected Kaggle's fer2013.csv")
     bad = BadRows(skip_bad)
     pixels, labels, ids = [], [], []
-    for line, row in read_table(path, COLUMNS, bad):
-        if part and row["Usage"] != part:
+    notes: tuple[str, ...] = ()
+    if codes is None:
+        texts = Counter(row["emotion"] for _, row in read_table(path, COLUMNS, BadRows(True)))
+        codes, note = choose_codes(texts, "fer2013", f"{path}")
+        notes = (note,) if note else ()
+    for line, row in read_table(path, COLUMNS | ({"usage"} if part else set()), bad):
+        usage = row.get("usage", "").strip()
+        if part and usage != part:
             continue
-        name, where = f"{row['Usage']}_{line}", f"{path}, line {line}"
+        name, where = f"{usage}_{line}" if usage else f"{line}", f"{path}, line {line}"
         values = _pixels(row["pixels"])
         if values is None:
             bad.add(name, where, "needs 2,304 pixels from 0 to 255")
@@ -61,10 +72,13 @@ def read_fer2013_csv(root: Path, part: str, codes: str, skip_bad: bool = False) 
         np.arange(len(ids)),
         np.array(labels, dtype=np.int64),
         skipped=tuple(bad.skipped),
+        origin=set_origin(path, part),
+        codes=codes_name(codes),
+        notes=notes,
     )
 
 
-def read_ferplus(root: Path, part: str, codes: str, skip_bad: bool = False) -> FaceSet:
+def read_ferplus(root: Path, part: str, codes: Codes | None, skip_bad: bool = False) -> FaceSet:
     """`fer2013new.csv` with the votes, beside `fer2013.csv` or folders of images.
 
     The label is the expression with the most votes. Images on which two are level, or where
@@ -75,14 +89,16 @@ def read_ferplus(root: Path, part: str, codes: str, skip_bad: bool = False) -> F
     table = root / VOTES
     must_exist(table, "expected the votes of FERPlus")
     bad = BadRows(skip_bad)
-    stored = _KagglePixels(root, bad) if _csv(root).exists() else _ImageFolders(root, bad)
+    kaggle = next((path for path in map(_csv, _places(root)) if path.is_file()), None)
+    stored = _ImageFolders(root, bad) if kaggle is None else _KagglePixels(kaggle, bad)
     entries = []
-    columns = {"Usage", "Image name", *VOTED, *NOT_AN_EXPRESSION}
+    columns = {"usage", "image name", *VOTED, *(name.lower() for name in NOT_AN_EXPRESSION)}
     for number, (line, row) in enumerate(read_table(table, columns, bad)):
-        if part and row["Usage"] != part:
+        usage = row["usage"].strip()
+        if part and usage != part:
             continue
         where = f"{table}, line {line}"
-        name = row["Image name"].strip()
+        name = row["image name"].strip()
         if not name:  # the list's own mark for what is no face
             bad.leave_out(f"row {number}", "no image name (no face)")
             continue
@@ -91,7 +107,7 @@ def read_ferplus(root: Path, part: str, codes: str, skip_bad: bool = False) -> F
             bad.add(name, where, "needs whole numbers of votes, 0 or more, and at least one")
             continue
         winner = _winner(votes, name, bad)
-        image = stored.find(name, row["Usage"], where) if winner is not None else None
+        image = stored.find(name, usage, where) if winner is not None else None
         if image is not None:
             entries.append(Entry(line, image, (winner, votes[: len(VOTED)])))
     entries = unique(entries, table, bad)
@@ -107,18 +123,20 @@ def read_ferplus(root: Path, part: str, codes: str, skip_bad: bool = False) -> F
         np.array([entry.values[0] for entry in entries], dtype=np.int64),
         distributions=shares,
         skipped=tuple(bad.skipped),
+        origin=set_origin(table, part),
+        codes="names",
     )
 
 
 class _KagglePixels:
     """`fer0000007.png` is row 7 of `fer2013.csv`, counted from 0."""
 
-    def __init__(self, root: Path, bad: BadRows) -> None:
-        self.path, self.bad = _csv(root), bad
+    def __init__(self, path: Path, bad: BadRows) -> None:
+        self.path, self.bad = path, bad
         self.usages: list[str] = []
         self.pixels: list[np.ndarray | None] = []
-        for _, row in read_table(self.path, {"pixels", "Usage"}, BadRows(skip_bad=False)):
-            self.usages.append(row["Usage"])
+        for _, row in read_table(self.path, {"pixels", "usage"}, BadRows(skip_bad=False)):
+            self.usages.append(row["usage"].strip())
             self.pixels.append(_pixels(row["pixels"]))
 
     def find(self, name: str, usage: str, where: str) -> str | None:
@@ -140,15 +158,19 @@ class _KagglePixels:
 
 
 class _ImageFolders:
-    """`FER2013Train/fer0000007.png` and so on, or all images in one folder."""
+    """`FER2013Train/fer0000007.png` and so on, below `data/` as in FERPlus' repository, or all
+    images in one folder."""
 
     def __init__(self, root: Path, bad: BadRows) -> None:
         self.root, self.bad = Root(root), bad
+        places = {usage: [f"data/{name}", name] for usage, name in FOLDERS.items()}
+        self.folders = {
+            usage: next((f"{place}/" for place in found if (root / place).is_dir()), "")
+            for usage, found in places.items()
+        }
 
     def find(self, name: str, usage: str, where: str) -> str | None:
-        folder = FOLDERS.get(usage, "")
-        inside = folder if (self.root.folder / folder).is_dir() else ""
-        return find_image(self.root, f"{inside}/{name}" if inside else name, where, self.bad)
+        return find_image(self.root, f"{self.folders.get(usage, '')}{name}", where, self.bad)
 
     def images(self, names: list[str]) -> Images:
         return FileImages(self.root.folder, names)
@@ -167,7 +189,8 @@ def _pixels(text: str) -> np.ndarray | None:
 
 def _votes(row: dict[str, str]) -> tuple[int, ...] | None:
     try:
-        votes = tuple(int(row[name]) for name in (*VOTED, *NOT_AN_EXPRESSION))
+        texts = (plain_label(row[name.lower()]) for name in (*VOTED, *NOT_AN_EXPRESSION))
+        votes = tuple(int(text) for text in texts)
     except ValueError:
         return None
     return votes if min(votes) >= 0 and 0 < sum(votes) < 1000 else None
@@ -188,30 +211,37 @@ def _winner(votes: tuple[int, ...], image: str, bad: BadRows) -> Expression | No
 
 
 def _csv(root: Path) -> Path:
-    return root / "fer2013.csv" if root.is_dir() else root
+    """Kaggle's table: a file as it is named, or the one in a folder that has its columns."""
+    if not root.is_dir():
+        return root
+    named = [root / name for name in NAMES]
+    others = sorted(path for path in root.glob("*.csv") if not is_left_behind(path.name))
+    return next((path for path in (*named, *others) if _is_kaggle(path)), named[0])
 
 
-def recognise_fer2013_csv(path: Path) -> list[tuple[str, str]]:
+def _is_kaggle(path: Path) -> bool:
+    return path.is_file() and set(plain_columns(first_line(path))[1]) >= COLUMNS
+
+
+def _places(root: Path) -> tuple[Path, Path]:
+    """Where FERPlus has its images: beside the votes, or in its repository's `data`."""
+    return root, root / "data"
+
+
+def recognise_fer2013_csv(path: Path) -> list[str]:
     """A table with the columns emotion and pixels; its parts are its Usages."""
     path = _csv(path)
-    if not path.is_file():
-        return []
-    with path.open(newline="", errors="replace") as file:
-        head = file.readline(1000)  # it may be anything, and all on one line
-    if "emotion" not in head or "pixels" not in head:
-        return []
-    return [(usage, "fer2013") for usage in sorted(set(_usages(path, COLUMNS)))]
+    return _usages(path, COLUMNS) if _is_kaggle(path) else []
 
 
-def recognise_ferplus(path: Path) -> list[tuple[str, str]]:
+def recognise_ferplus(path: Path) -> list[str]:
     """A folder with the table of votes; its parts are its Usages."""
-    if not (path / VOTES).is_file():
-        return []
-    return [(usage, "names") for usage in sorted(set(_usages(path / VOTES, {"Usage"})))]
+    return _usages(path / VOTES, {"usage"}) if (path / VOTES).is_file() else []
 
 
-def _usages(path: Path, columns: set[str]) -> Iterator[str]:
-    return (row["Usage"] for _, row in read_table(path, columns, BadRows(skip_bad=True)))
+def _usages(path: Path, columns: set[str]) -> list[str]:
+    rows = read_table(path, columns, BadRows(skip_bad=True))
+    return sorted({row.get("usage", "").strip() for _, row in rows})
 
 
 FER2013_STATE = "Public, for research: the ICML 2013 challenge on Kaggle."
@@ -220,7 +250,8 @@ FER2013_CSV = Adapter(
     title="FER2013 (Kaggle's table)",
     read=read_fer2013_csv,
     recognise=recognise_fer2013_csv,
-    layout="fer2013.csv     emotion, pixels (48 x 48 numbers), Usage",
+    layout="""\
+fer2013.csv     emotion, pixels (48 x 48 numbers), Usage; also icml_face_data.csv, train.csv""",
     example="{format: fer2013_csv, path: fer2013.csv, part: Training}",
     codes="fer2013",
     state=FER2013_STATE,
@@ -239,8 +270,8 @@ FERPLUS = Adapter(
 fer2013new.csv  Usage, Image name, and the votes for neutral, happiness, surprise, sadness, anger,
                 disgust, fear, contempt, unknown, NF
 fer2013.csv     Kaggle's table: fer0000007.png is its row 7, counted from 0
-FER2013Train/   or, in place of that table, the images (FER2013Valid/, FER2013Test/ likewise)
-  fer0000007.png""",
+FER2013Train/   or, in place of that table, the images (FER2013Valid/, FER2013Test/ likewise),
+  fer0000007.png  also below data/ as in its repository""",
     example="{format: ferplus, path: ferplus, part: Training}",
     codes="names",
     state="The votes are public; the images are FER2013's, which is public, for research.",

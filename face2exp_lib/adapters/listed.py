@@ -1,35 +1,50 @@
-"""Any csv of `path,label`."""
+"""Any csv of paths and labels."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from face2exp_lib.adapters.adapter import Adapter
+from face2exp_lib.adapters.codes import choose_codes
+from face2exp_lib.adapters.paths import Root, find_image, must_exist, set_name, set_origin
+from face2exp_lib.adapters.published import EVERY
 from face2exp_lib.adapters.tables import (
     BadRows,
     Entry,
-    Root,
-    find_image,
-    must_exist,
+    first_line,
+    plain_columns,
     read_table,
-    set_name,
     unique,
 )
+from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet
 from face2exp_lib.images import FileImages
-from face2exp_lib.labels import CODES, LEFT_OUT
+from face2exp_lib.labels import Codes, codes_name
 
 COLUMNS = {"path", "label"}
+# What else people call the two columns.
+ALSO = {
+    **dict.fromkeys(
+        ("filename", "file_name", "file", "filepath", "file_path", "image", "image_path", "img"),
+        "path",
+    ),
+    **dict.fromkeys(("emotion", "expression", "class", "target"), "label"),
+}
 
 
-def read_listed(root: Path, part: str, codes: str, skip_bad: bool = False) -> FaceSet:
+def read_listed(root: Path, part: str, codes: Codes | None, skip_bad: bool = False) -> FaceSet:
     """A csv file with the columns `path` and `label`; paths are relative to its folder.
 
     A column `part` is compared with `part`, a column `identity` is kept.
     """
     must_exist(root, "expected a csv file of path,label")
     bad, entries, images = BadRows(skip_bad), [], Root(root.parent)
-    for line, row in read_table(root, COLUMNS | ({"part"} if part else set()), bad):
+    rows = list(read_table(root, COLUMNS | ({"part"} if part else set()), bad, also=ALSO))
+    note = ""
+    if codes is None:  # parts of one table are numbered alike
+        codes, note = choose_codes(Counter(row["label"] for _, row in rows), "names", f"{root}")
+    for line, row in rows:
         if part and row["part"] != part:
             continue
         where = f"{root}, line {line}"
@@ -47,24 +62,24 @@ def read_listed(root: Path, part: str, codes: str, skip_bad: bool = False) -> Fa
         np.array([entry.values[0] for entry in entries], dtype=np.int64),
         None if identities[0] is None else np.array(identities),
         skipped=tuple(bad.skipped),
+        origin=set_origin(root, part),
+        codes=codes_name(codes),
+        notes=(note,) if note else (),
     )
 
 
-def recognise(path: Path) -> list[tuple[str, str]]:
+def recognise(path: Path) -> list[str]:
     """A file that begins with both column names."""
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        header = [name.strip('"') for name in file.readline(1000).strip().split(",")]
-    if not set(header) >= COLUMNS:
+    names = {ALSO.get(name, name) for name in plain_columns(first_line(path))[1]}
+    if not names >= COLUMNS:
         return []
-    labels, parts = set(), set()
-    for _, row in read_table(path, COLUMNS, BadRows(skip_bad=True)):
-        labels.add(row["label"].strip().lower())
-        parts.add(row.get("part", ""))
-    known = {codes: table.keys() | LEFT_OUT.get(codes, {}).keys() for codes, table in CODES.items()}
-    codes = max(("names", "rafdb", "affectnet", "fer2013"), key=lambda c: len(labels & known[c]))
-    return [(part, codes) for part in sorted(parts)]
+    rows = read_table(path, COLUMNS, BadRows(skip_bad=True), also=ALSO)
+    try:
+        return sorted({row.get("part", "") for _, row in rows})
+    except Face2ExpError:
+        return [""]  # reading tells what is wrong with it
 
 
 LISTED = Adapter(
@@ -73,10 +88,12 @@ LISTED = Adapter(
     read=read_listed,
     recognise=recognise,
     layout="""\
-faces.csv       path, label; also part and identity, if you have them
+faces.csv       path, label; also part and identity, if you have them; the first two also as
+                filename, image, ... and emotion, expression, class; or with ; or tabs
 any/a.jpg       paths are relative to the table's folder and stay below it""",
     example="{format: listed, path: mine/faces.csv}",
     codes="names",
     state="That of the images.",
+    published=EVERY,
     notes="Labels are class names, or codes of the table that `codes` names.",
 )

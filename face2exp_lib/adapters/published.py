@@ -79,16 +79,26 @@ FER2013_PRIVATE = Published(
     "fer2013",
     _named("anger 491, disgust 55, fear 528, happy 879, sad 594, surprise 416, neutral 626"),
 )
+EXPW_ALL = Published(
+    "ExpW",
+    True,
+    "fer2013",
+    _named(
+        "anger 3671, disgust 3995, fear 1088, happy 30537, sad 10559, surprise 7060, neutral 34883"
+    ),
+)
 RAFDB = (RAFDB_TRAIN, RAFDB_TEST)
 AFFECTNET = (AFFECTNET_TRAIN, AFFECTNET_VAL)
 FER2013 = (FER2013_TRAIN, FER2013_PUBLIC, FER2013_PRIVATE)
+EXPW = (EXPW_ALL,)
+EVERY = (*RAFDB, *AFFECTNET, *FER2013, *EXPW)
 
 
 def distance(counts: Mapping[str, int], published: Mapping[str, int]) -> float:
     """Total variation between the shares, 0 to 1."""
     total, of_published = sum(counts.values()) or 1, sum(published.values())
     names = counts.keys() | published.keys()
-    return 0.5 * sum(
+    return 0.5 * math.fsum(  # in whatever order the names come
         abs(counts.get(name, 0) / total - published.get(name, 0) / of_published) for name in names
     )
 
@@ -98,6 +108,15 @@ def comparable(counts: Mapping[str, int], published: Published) -> dict[str, int
     if counts.get("contempt", 0):
         return dict(published.counts)
     return {name: count for name, count in published.counts.items() if name != "contempt"}
+
+
+def distance_in_any_order(counts: Mapping[str, int], published: Published) -> float:
+    """`distance` of the sorted shares."""
+    ours = sorted(counts.values(), reverse=True)
+    theirs = sorted(comparable(counts, published).values(), reverse=True)
+    return distance(
+        {str(i): n for i, n in enumerate(ours)}, {str(i): n for i, n in enumerate(theirs)}
+    )
 
 
 def nearest(
@@ -113,21 +132,13 @@ def nearest(
         candidates: parts to compare with.
         is_train: the kind of part, or None if its name does not tell.
     """
-
-    def in_any_order(published: Published) -> float:
-        ours = sorted(counts.values(), reverse=True)
-        theirs = sorted(comparable(counts, published).values(), reverse=True)
-        return distance(
-            {str(i): n for i, n in enumerate(ours)}, {str(i): n for i, n in enumerate(theirs)}
-        )
-
     for published in candidates:
         theirs = sorted(comparable(counts, published).values())
         if theirs == sorted(n for n in counts.values() if n):
             return published
     same_kind = [p for p in candidates if is_train is None or p.is_train == is_train]
-    fitting = [p for p in same_kind if in_any_order(p) <= MAX_DISTANCE]
-    return min(fitting, key=in_any_order, default=None)
+    fitting = [p for p in same_kind if distance_in_any_order(counts, p) <= MAX_DISTANCE]
+    return min(fitting, key=lambda p: distance_in_any_order(counts, p), default=None)
 
 
 def fitting_order(counts: Mapping[str, int], published: Mapping[str, int]) -> dict[str, str]:

@@ -19,10 +19,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from face2exp_lib.adapters.adapter import Adapter
-from face2exp_lib.adapters.tables import BadRows, must_exist, set_name
+from face2exp_lib.adapters.paths import must_exist, set_name, set_origin
+from face2exp_lib.adapters.tables import BadRows
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet
-from face2exp_lib.images import FORMATS, MAX_MEMBER_BYTES
+from face2exp_lib.imagefiles import is_left_behind, open_image
+from face2exp_lib.images import MAX_MEMBER_BYTES
+from face2exp_lib.labels import Codes
 
 MAGIC = 0xCED7230A
 WORDS = struct.Struct("<II")
@@ -60,7 +63,7 @@ class RecordImages:
         return record[start:]
 
     def open(self, index: int) -> Image.Image:
-        return Image.open(io.BytesIO(self.read(index)), formats=FORMATS)
+        return open_image(io.BytesIO(self.read(index)))
 
     def take(self, rows: np.ndarray) -> "RecordImages":
         return RecordImages(self.path, self.offsets[rows], self.keys[rows])
@@ -120,7 +123,7 @@ def read_record(file: BinaryIO, offset: int) -> bytes:
     return record
 
 
-def read_recordio(root: Path, part: str, codes: str, skip_bad: bool = False) -> FaceSet:
+def read_recordio(root: Path, part: str, codes: Codes | None, skip_bad: bool = False) -> FaceSet:
     """`<part>.rec` with `<part>.idx`; without a part, `train`."""
     del codes
     stem = part or "train"
@@ -129,7 +132,7 @@ def read_recordio(root: Path, part: str, codes: str, skip_bad: bool = False) -> 
         must_exist(file, "a pack is train.rec with train.idx")
     bad = BadRows(skip_bad)
     keys, offsets = _read_index(index)
-    keys, offsets = _images_only(path, keys, offsets)
+    keys, offsets = _images_only(path, keys, offsets, bad)
     identities = np.zeros(len(keys), dtype=np.int64)
     kept = np.zeros(len(keys), dtype=bool)
     repeated = np.ones(len(keys), dtype=bool)
@@ -152,6 +155,7 @@ def read_recordio(root: Path, part: str, codes: str, skip_bad: bool = False) -> 
         np.arange(kept.sum()),
         identities=identities[kept],
         skipped=tuple(bad.skipped),
+        origin=set_origin(path),
     )
 
 
@@ -194,25 +198,43 @@ def _numbers(text: bytes) -> np.ndarray:
 
 
 def _images_only(
-    path: Path, keys: np.ndarray, offsets: np.ndarray
+    path: Path, keys: np.ndarray, offsets: np.ndarray, bad: BadRows
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Without record 0 and the records of identities, if the pack has them."""
+    """Without record 0 and the records of identities, if the pack has them.
+
+    Record 0 holds two numbers and no image. One with an image is an image, however many labels it
+    has: taken for a head, its labels would cut the pack off.
+    """
     if len(keys) == 0:
         raise Face2ExpError(f"{path}: its index is empty: fetch the pack again")
     try:
         with path.open("rb") as file:
             record = read_record(file, int(offsets[0]))
         flag = HEADER.unpack_from(record)[0]
-        if flag == 0:
+        if flag == 0 or len(record) > HEADER.size + 4 * flag:
             return keys, offsets  # every record is an image
-        end = struct.unpack_from("<f", record, HEADER.size)[0]
-        if not 1 < end < 2**31:
-            raise ValueError(f"the number after the last image is {end}")
-    except (OSError, ValueError, struct.error) as error:
-        raise Face2ExpError(f"{path}: its first record is broken ({error}): fetch it again") from (
+        if len(record) < HEADER.size + 4 * flag:
+            raise ValueError("it ends within its labels")
+        numbers = np.frombuffer(record, "<f4", flag, HEADER.size).astype(np.float64)
+        if not (numbers[0] > 1 and (numbers < 2**31).all() and (numbers % 1 == 0).all()):
+            raise ValueError(f"the number after the last image is {numbers[0]:g}")
+    except (OSError, ValueError) as error:
+        told = (error.strerror or "").lower() if isinstance(error, OSError) else error
+        raise Face2ExpError(f"{path}: its first record is broken ({told}): fetch it again") from (
             error
         )
-    images = (keys >= 1) & (keys < int(end))
+    end, last = int(numbers[0]), int(numbers[-1])
+    images = (keys >= 1) & (keys < end)
+    beyond = int((keys >= max(last, end)).sum())
+    if beyond:
+        raise Face2ExpError(
+            f"{path}: its index has {beyond} records more than the {last} that its first record "
+            "counts: it is of another pack, or was put together: fetch it again"
+        )
+    if images.sum() < end - 1:
+        reason = "the index lacks images that the first record counts"
+        detail = f": {end - 1 - images.sum()} of {end - 1}"
+        bad.add("(not in the index)", f"{path}", reason, detail, "fetch the pack again")
     return keys[images], offsets[images]
 
 
@@ -237,19 +259,20 @@ def _heads(path: Path, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         & (offsets[inside] + WORDS.size + length <= size)
         & (length > HEADER.size + 4.0 * flag)
         & (np.abs(label) < 2**31)  # NaN is not smaller either
+        & (label % 1 == 0)  # the number of a person
     )
     labels[inside] = np.where(sound[inside], label, 0).astype(np.int64)
     return labels, sound
 
 
-def recognise(path: Path) -> list[tuple[str, str]]:
+def recognise(path: Path) -> list[str]:
     """Every `.rec` file with its `.idx`."""
     if not path.is_dir():
         return []
     return [
-        (record.stem, "")
+        record.stem
         for record in sorted(path.glob("*.rec"))
-        if record.with_suffix(".idx").exists()
+        if record.with_suffix(".idx").exists() and not is_left_behind(record.name)
     ]
 
 

@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 
 from face2exp_lib.adapters.adapter import Adapter
-from face2exp_lib.adapters.tables import BadRows, Entry, must_exist, read_table, unique
+from face2exp_lib.adapters.paths import must_exist, set_origin
+from face2exp_lib.adapters.tables import BadRows, Entry, read_table, unique
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet
+from face2exp_lib.imagefiles import is_left_behind
 from face2exp_lib.images import ZipImages
+from face2exp_lib.labels import Codes, codes_name
 
 
-def read_rendered(root: Path, part: str, codes: str, skip_bad: bool = False) -> FaceSet:
+def read_rendered(root: Path, part: str, codes: Codes | None, skip_bad: bool = False) -> FaceSet:
     """One part of a rendered pack: `<part>.zip` with images, `<part>.csv` with a row for each.
 
     The FR part's csv has no expression column; its truth lies in a file that is not read here.
@@ -28,7 +31,7 @@ def read_rendered(root: Path, part: str, codes: str, skip_bad: bool = False) -> 
             continue
         label = None
         if "expression" in row:
-            label = bad.label(row["expression"], codes, image, where)
+            label = bad.label(row["expression"], codes or "names", image, where)
             if label is None:
                 continue
         entries.append(Entry(line, image, (label, row["identity"])))
@@ -42,17 +45,19 @@ def read_rendered(root: Path, part: str, codes: str, skip_bad: bool = False) -> 
         None if labels[0] is None else np.array(labels, dtype=np.int64),
         np.array([entry.values[1] for entry in entries]),
         skipped=tuple(bad.skipped),
+        origin=set_origin(table),
+        codes="" if labels[0] is None else codes_name(codes or "names"),
     )
 
 
-def recognise(path: Path) -> list[tuple[str, str]]:
+def recognise(path: Path) -> list[str]:
     """Every zip with a table beside it."""
     if not path.is_dir():
         return []
     return [
-        (zipped.stem, "names")
+        zipped.stem
         for zipped in sorted(path.glob("*.zip"))
-        if zipped.with_suffix(".csv").exists()
+        if zipped.with_suffix(".csv").exists() and not is_left_behind(zipped.name)
     ]
 
 

@@ -10,10 +10,12 @@ import pyarrow as pa
 from PIL import Image
 
 from face2exp_lib.adapters.adapter import Adapter
-from face2exp_lib.adapters.tables import BadRows, must_exist, set_name
+from face2exp_lib.adapters.paths import must_exist, set_name, set_origin
+from face2exp_lib.adapters.tables import BadRows
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet
-from face2exp_lib.images import FORMATS, SUFFIXES
+from face2exp_lib.imagefiles import is_image, is_left_behind, open_image
+from face2exp_lib.labels import Codes
 from face2exp_lib.shard_sets import ShardReader, ShardSet, joined, points_of, read_shard_set
 from face2exp_lib.shards import KIND, SCHEMA
 from face2exp_lib.storage import read_json
@@ -58,7 +60,7 @@ class ShardImages:
         return self._reader.read(*(int(value) for value in place))
 
     def open(self, index: int) -> Image.Image:
-        return Image.open(io.BytesIO(self.read(index)), formats=FORMATS)
+        return open_image(io.BytesIO(self.read(index)))
 
 
 def open_shard_set(root: Path, part: str) -> ShardSet:
@@ -73,7 +75,7 @@ def open_shard_set(root: Path, part: str) -> ShardSet:
     pattern = any(character in part for character in "*?[")
     if part and not pattern:
         return read_shard_set(root, part)
-    names = [name for name, _ in recognise(root) if not part or fnmatchcase(name, part)]
+    names = [name for name in recognise(root) if not part or fnmatchcase(name, part)]
     if not names:
         raise Face2ExpError(
             f"{root}: holds no index of shards{f' like {part}' if part else ''}: if sharding was "
@@ -86,7 +88,7 @@ def open_shard_set(root: Path, part: str) -> ShardSet:
     return read_shard_set(root, names[0])
 
 
-def read_shards(root: Path, part: str, codes: str, skip_bad: bool = False) -> FaceSet:
+def read_shards(root: Path, part: str, codes: Codes | None, skip_bad: bool = False) -> FaceSet:
     """A set of shards as one list of all of its images.
 
     Their tables are read, or, where an index comes from elsewhere and has none, the headers in the
@@ -117,6 +119,8 @@ def read_shards(root: Path, part: str, codes: str, skip_bad: bool = False) -> Fa
         points if np.isfinite(points).all() else None,
         None if detected.null_count else ~detected.to_numpy(),
         skipped=tuple(bad.skipped),
+        origin=set_origin(shards.folder / shards.name),
+        codes="" if labels.null_count else "names",
     )
 
 
@@ -129,7 +133,9 @@ def _scan(shards: ShardSet, number: int, bad: BadRows) -> pa.Table:
             if member.problem:
                 where = f"{shards.folder / url}: {member.name!r:.120}"
                 bad.add(f"{url}/{member.name}", where, member.problem)
-            elif Path(member.name).suffix.lower() in SUFFIXES:
+            elif any(is_left_behind(name) for name in Path(member.name).parts):
+                bad.left_behind(f"{url}/{member.name}")
+            elif is_image(member.name):
                 rows.append({"id": member.name, "offset": member.offset, "length": member.size})
     except (OSError, ValueError) as error:
         raise Face2ExpError(
@@ -154,14 +160,14 @@ def _first_of_each(
     return kept
 
 
-def recognise(path: Path) -> list[tuple[str, str]]:
+def recognise(path: Path) -> list[str]:
     """Every index in a folder."""
     if not path.is_dir():
         return []
     return [
-        (index.stem, "")
+        index.stem
         for index in sorted(path.glob("*.json"))
-        if next(path.glob("*.tar"), None) and _is_index(index)
+        if not is_left_behind(index.name) and next(path.glob("*.tar"), None) and _is_index(index)
     ]
 
 

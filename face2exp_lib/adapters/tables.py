@@ -1,20 +1,20 @@
-"""Tables of images and the paths in them: what all adapters that read a list have in common."""
+"""Lists and tables of images: what all adapters that read one have in common."""
 
 import csv
-import os
-import posixpath
-import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import Skipped
-from face2exp_lib.labels import left_out, parse_label
+from face2exp_lib.labels import Codes, left_out, parse_label
 
 MAX_FIELD_CHARS = 2**24
 MAX_LINE_CHARS = 2**16
+DELIMITERS = ",;\t"
+LEFT_BEHIND = "left there by a system or a tool (hidden files, .ipynb_checkpoints, __MACOSX, ...)"
 
 
 class BadRows:
@@ -53,7 +53,11 @@ class BadRows:
         """Count a row that its set itself marks as no expression: never an error."""
         self.skipped.append(Skipped(image, reason, bad=False))
 
-    def label(self, text: str, codes: str, image: str, where: str) -> int | None:
+    def left_behind(self, name: str) -> None:
+        """Count a file or folder that is none of the set's."""
+        self.leave_out(name, LEFT_BEHIND)
+
+    def label(self, text: str, codes: Codes, image: str, where: str) -> int | None:
         """The label of a row, or None where the row is not to be used."""
         try:
             return parse_label(text, codes)
@@ -103,68 +107,9 @@ def unique(entries: Sequence[Entry], table: Path, bad: BadRows) -> list[Entry]:
     return [entry for image, entry in first.items() if image not in contradicted]
 
 
-class Root:
-    """A folder of images that the paths of a table may not leave.
-
-    Each folder below it is listed once, so that a table of 300,000 rows takes seconds.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._real = os.path.realpath(folder)
-        self._listings: dict[str, dict[str, bool]] = {}  # folder -> file name -> is it a link
-
-    def find(self, text: str) -> str:
-        """The path that a table names, relative to the folder, with `/` between its parts.
-
-        Raises:
-            ValueError: if it names no file, leads out of the folder or nothing is there.
-        """
-        path = text.strip().replace("\\", "/")  # tables written on Windows
-        if not path or path.endswith("/") or "\0" in path:
-            raise ValueError("names no file")
-        if path.startswith("/") or re.match("[A-Za-z]:", path) or ".." in path.split("/"):
-            raise ValueError("the path leaves the folder of the images")
-        path = posixpath.normpath(path)
-        parent, _, name = path.rpartition("/")
-        if parent not in self._listings:
-            self._listings[parent] = self._list(parent)
-        is_link = self._listings[parent].get(name)
-        full = os.path.join(self.folder, path)
-        if is_link is None and not os.path.exists(full):  # else upper and lower case are the same
-            raise ValueError("no such image")
-        if is_link is not False and not self._holds(full):
-            raise ValueError("the path leaves the folder of the images")
-        return path
-
-    def _list(self, parent: str) -> dict[str, bool]:
-        folder = os.path.join(self.folder, parent)
-        if not self._holds(folder):
-            raise ValueError("the path leaves the folder of the images")
-        try:
-            with os.scandir(folder) as entries:
-                return {entry.name: entry.is_symlink() for entry in entries}
-        except OSError:
-            return {}  # `find` says that there is no such image
-
-    def _holds(self, path: str) -> bool:
-        real = os.path.realpath(path)
-        return real == self._real or real.startswith(self._real.rstrip(os.sep) + os.sep)
-
-
-def find_image(root: Root, text: str, where: str, bad: BadRows) -> str | None:
-    """`Root.find`, or None after counting the bad row."""
-    try:
-        return root.find(text)
-    except ValueError as error:
-        name = text.strip()[:200] or "(empty)"
-        bad.add(name, where, str(error), f" ('{name}' below {root.folder})")
-    return None
-
-
-def must_have_columns(path: Path, reader: "csv.DictReader[str]", columns: set[str]) -> None:
+def must_have_columns(path: Path, names: Sequence[str], columns: set[str]) -> None:
     """Refuse a table that lacks one of `columns`."""
-    missing = columns - set(reader.fieldnames or ())
+    missing = columns - set(names)
     if missing:
         raise Face2ExpError(
             f"{path}: column '{min(missing)}' is missing: its first line has to name "
@@ -172,35 +117,109 @@ def must_have_columns(path: Path, reader: "csv.DictReader[str]", columns: set[st
         )
 
 
+def plain_columns(line: str) -> tuple[str, list[str]]:
+    """Delimiter and names of the columns of a table's first line: in lower case, without blanks.
+
+    Commas part columns, or, as spreadsheets of some countries save them, semicolons or tabs:
+    whatever parts the line into most.
+    """
+    delimiter = max(DELIMITERS, key=lambda mark: (line.count(mark), -DELIMITERS.index(mark)))
+    row = next(csv.reader([line], delimiter=delimiter), [])
+    return delimiter, [name.strip().lower() for name in row]
+
+
+def first_line(path: Path) -> str:
+    """The beginning of a file's first line, whatever the file is; empty if it cannot be read."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            return file.readline(2000).rstrip("\r\n")
+    except OSError:
+        return ""
+
+
 def read_table(
-    path: Path, columns: set[str], bad: BadRows, header: Sequence[str] | None = None
+    path: Path,
+    columns: set[str],
+    bad: BadRows,
+    header: Sequence[str] | None = None,
+    also: Mapping[str, str] | None = None,
+    *,
+    remarks: bool = False,
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and content of each row of a csv file (UTF-8).
+    """Line number and content of each row of a csv file (UTF-8), by `plain_columns`.
 
     Args:
-        columns: names that have to be there.
+        columns: names that have to be there, in lower case. Others are passed over, such as the
+            nameless one in which pandas numbers the rows.
         bad: counts rows that are cut off or too long.
         header: the names, where the file does not begin with them.
+        also: another name of a column -> the one it is read as, where that is not there.
+        remarks: lines before the names that begin with `#` are none of the table, and names of
+            files need be no text.
 
     Raises:
-        Face2ExpError: if it is no text or lacks one of `columns`.
+        Face2ExpError: if it is no text, lacks one of `columns` or has it twice.
     """
     csv.field_size_limit(min(sys.maxsize, MAX_FIELD_CHARS))
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # with Excel's mark or without
-            reader = csv.DictReader(file, fieldnames=header)
-            must_have_columns(path, reader, columns)
-            for row in reader:
-                if None in row.values() or None in row:
-                    line = f"{path}, line {reader.line_num}"
-                    reason = "too many values" if None in row else "too few values"
-                    bad.add(f"{path.name}, line {reader.line_num}", line, reason)
+        errors = "surrogateescape" if remarks else "strict"
+        # With Excel's mark at the beginning or without.
+        with path.open(newline="", encoding="utf-8-sig", errors=errors) as file:
+            before, start = 0, file.tell()
+            while remarks and file.readline(MAX_LINE_CHARS).startswith("#"):
+                before, start = before + 1, file.tell()
+            file.seek(start)
+            delimiter, names = ",", [name.lower() for name in header or ()]
+            if not header:
+                delimiter, names = plain_columns(file.readline(MAX_LINE_CHARS).rstrip("\r\n"))
+                names = _renamed(path, names, also or {})
+                file.seek(start)
+            must_have_columns(path, names, columns)
+            twice = [name for name, n in Counter(names).items() if n > 1 and name in columns]
+            if twice:
+                raise Face2ExpError(f"{path}: two columns are called '{twice[0]}': delete one")
+            rows = csv.reader(file, delimiter=delimiter)
+            if not header:
+                next(rows)
+            for values in rows:
+                if not values:
+                    continue  # an empty line
+                while len(values) > len(names) and not values[-1].strip():
+                    values.pop()  # a delimiter at the line's end
+                if len(values) != len(names):
+                    number = before + rows.line_num
+                    reason = "too many values" if len(values) > len(names) else "too few values"
+                    bad.add(f"{path.name}, line {number}", f"{path}, line {number}", reason)
                 else:
-                    yield reader.line_num, row
+                    yield before + rows.line_num, dict(zip(names, values, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise Face2ExpError(
-            f"{path}: not readable as a csv table ({error}): save it as UTF-8 text"
+            f"{path}: not readable as a csv table ({_in_words(error)}): save it as UTF-8 text"
         ) from error
+
+
+def _renamed(path: Path, names: list[str], also: Mapping[str, str]) -> list[str]:
+    """The columns' names with the other names that `also` knows replaced."""
+    for meant in dict.fromkeys(also.values()):
+        others = [name for name in names if also.get(name) == meant]
+        if meant in names or not others:
+            continue
+        if len(others) > 1:
+            raise Face2ExpError(
+                f"{path}: both '{others[0]}' and '{others[1]}' may be its column '{meant}': call "
+                f"the right one '{meant}'"
+            )
+        names = [meant if name == others[0] else name for name in names]
+    return names
+
+
+def _in_words(error: Exception) -> str:
+    """What was wrong with a text, without the words that Python has for programmers."""
+    if isinstance(error, OSError):
+        return (error.strerror or "it cannot be read").lower()
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start:,} is no UTF-8"
+    return " ".join(str(error).split())
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -219,29 +238,5 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                 if line.strip():
                     yield number, line.strip()
     except (OSError, ValueError) as error:
-        raise Face2ExpError(f"{path}: not readable as a list ({error}): fetch it again") from error
-
-
-def must_exist(path: Path, way_out: str) -> None:
-    """Raises:
-    Face2ExpError: if nothing lies at `path`.
-    """
-    if not path.exists():
-        raise Face2ExpError(f"{path}: no such file or folder: {way_out}")
-
-
-def first_existing(root: Path, names: Sequence[str], what: str) -> Path:
-    """The first of several places below `root` where a set keeps something.
-
-    Raises:
-        Face2ExpError: if it is at none of them.
-    """
-    for name in names:
-        if (root / name).exists():
-            return root / name
-    raise Face2ExpError(f"{root}: {what} is missing: expected {' or '.join(names)} below it")
-
-
-def set_name(root: Path, part: str) -> str:
-    """What messages call a part of a set."""
-    return f"{root.name}/{part}" if part else root.name
+        told = _in_words(error)
+        raise Face2ExpError(f"{path}: not readable as a list ({told}): fetch it again") from error

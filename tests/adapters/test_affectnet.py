@@ -34,7 +34,7 @@ def test_tables_of_2017(tmp_path: Path, header: bool, table: str) -> None:
     assert [(s.image, s.reason, s.bad) for s in faces.skipped] == [
         ("2/d.jpg", "labelled 9 (uncertain)", False)
     ]
-    assert recognise(root) == [("train", "affectnet")]
+    assert recognise(root) == ["train"]
 
 
 def test_the_face_is_cut_out_by_its_box(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_annotation_files_of_2021(tmp_path: Path) -> None:
     ]
     assert [(s.image, s.reason) for s in faces.skipped] == [("3.jpg", "labelled 8 (none)")]
     affectnet_2021(root, "val_set", {"0": "1"})
-    assert recognise(root) == [("train", "affectnet"), ("val", "affectnet")]
+    assert recognise(root) == ["train", "val"]
     assert len(read_affectnet(root, "val", "affectnet")) == 1
 
 

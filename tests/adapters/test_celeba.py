@@ -21,7 +21,7 @@ def test_identities_and_landmarks(tmp_path: Path) -> None:
     assert faces.landmarks is not None
     assert faces.landmarks.shape == (3, 5, 2)
     assert faces.landmarks[1].tolist() == [[69, 109], [106, 113], [77, 142], [73, 152], [108, 155]]
-    assert recognise(root) == [("", "")]
+    assert recognise(root) == [""]
     assert read_celeba(root, "val", "").ids == ["000002.jpg"]
     with pytest.raises(Face2ExpError, match="no part 'dev': CelebA has train, val, test"):
         read_celeba(root, "dev", "")

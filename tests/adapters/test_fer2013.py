@@ -65,7 +65,7 @@ def test_broken_row_of_fer2013_csv(tmp_path: Path, row: str, message: str) -> No
 
 def test_other_columns_other_part_and_no_row(tmp_path: Path) -> None:
     path = fer_csv(tmp_path, f"3,{PIXELS}", header="emotion,pixels")
-    with pytest.raises(Face2ExpError, match=r"fer2013\.csv: column 'Usage' is missing"):
+    with pytest.raises(Face2ExpError, match=r"fer2013\.csv: column 'usage' is missing"):
         read_fer2013_csv(path, "Training", "fer2013")
     path = fer_csv(tmp_path, f"3,{PIXELS},Training")
     with pytest.raises(
@@ -77,7 +77,7 @@ def test_other_columns_other_part_and_no_row(tmp_path: Path) -> None:
 def test_table_given_by_its_folder(tmp_path: Path) -> None:
     fer_csv(tmp_path, f"3,{PIXELS},Training", f"3,{PIXELS},PublicTest")
     assert len(read_fer2013_csv(tmp_path, "Training", "fer2013")) == 1
-    assert recognise_fer2013_csv(tmp_path) == [("PublicTest", "fer2013"), ("Training", "fer2013")]
+    assert recognise_fer2013_csv(tmp_path) == ["PublicTest", "Training"]
 
 
 def test_bad_rows_are_counted_on_demand(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_ferplus_with_kaggles_table(tmp_path: Path) -> None:
         ("row 5", "no image name (no face)", False),
     ]
     assert len(read_ferplus(tmp_path, "", "names")) == 3
-    assert recognise_ferplus(tmp_path) == [("PublicTest", "names"), ("Training", "names")]
+    assert recognise_ferplus(tmp_path) == ["PublicTest", "Training"]
     half = faces.subset(np.array([1]))
     assert half.distributions is not None
     assert half.distributions[0, Expression.CONTEMPT] == pytest.approx(0.9)

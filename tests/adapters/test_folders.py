@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from face2exp_lib.adapters.folders import (
-    class_codes,
+    class_counts,
     read_class_folders,
     read_identity_folders,
     recognise_class_folders,
     recognise_identity_folders,
 )
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.labels import Expression
+from face2exp_lib.labels import Expression, own_codes
 from tests.adapters.trees import class_folders, put
 
 
@@ -112,7 +112,7 @@ def test_webface_in_its_parts(tmp_path: Path) -> None:
     for part in range(10):
         put(tmp_path / f"{part}" / f"{part}_0_0000000" / f"{part}_0.jpg", b"")
     assert recognise_class_folders(tmp_path) == []
-    assert recognise_identity_folders(tmp_path) == [("", "")]
+    assert recognise_identity_folders(tmp_path) == [""]
     faces = read_identity_folders(tmp_path, "", "")
     assert faces.identities is not None
     assert faces.identities[3] == "3/3_0_0000000"
@@ -125,26 +125,27 @@ def test_empty_identity_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("folders", "codes"),
+    ("folders", "classes"),
     [
-        (("happy", "sad"), "names"),
-        (("Anger", "Happiness", "smug"), "names"),  # the reader then names `smug`
-        (("happy", "smug", "wry"), None),
-        (("happy",), None),
-        (("1", "2", "7"), "rafdb"),
-        (("0", "1", "7", "8", "10"), "affectnet"),
-        (("0", "1", "2", "3", "4", "5", "6"), "affectnet"),
-        (("8", "9"), None),
-        (("0", "11"), None),
-        (("Aaron", "Bob"), None),
+        (("happy", "sad"), True),
+        (("Anger", "Happiness", "smug"), True),  # the reader then names `smug`
+        (("happy", "smug", "wry"), False),
+        (("happy",), False),
+        (("1", "2", "7"), True),
+        (("0", "1", "7", "8", "10"), True),
+        (("0", "11"), False),
+        (("0000001", "0000002"), False),  # persons of CASIA-WebFace
+        (("Aaron", "Bob"), False),
     ],
 )
-def test_codes_by_folder_names(tmp_path: Path, folders: tuple[str, ...], codes: str | None) -> None:
+def test_class_folders_by_their_names(
+    tmp_path: Path, folders: tuple[str, ...], classes: bool
+) -> None:
     class_folders(tmp_path, dict.fromkeys(folders, 1))
-    assert class_codes(tmp_path) == codes
+    assert bool(class_counts(tmp_path)) is classes
 
 
-def test_counts_decide_between_the_two_sets_of_seven_numbers(tmp_path: Path) -> None:
+def test_counts_decide_between_sets_that_number_alike(tmp_path: Path) -> None:
     """Shares of FER2013 (0 anger, 1 disgust, ...), then of AffectNet (0 neutral, 1 happy, ...)."""
     fer2013 = class_folders(
         tmp_path / "f", {"0": 40, "1": 4, "2": 41, "3": 72, "4": 48, "5": 32, "6": 50}, b"x"
@@ -152,14 +153,95 @@ def test_counts_decide_between_the_two_sets_of_seven_numbers(tmp_path: Path) -> 
     affectnet = class_folders(
         tmp_path / "a", {"0": 75, "1": 134, "2": 25, "3": 14, "4": 6, "5": 4, "6": 25}, b"x"
     )
-    assert class_codes(fer2013) == "fer2013"
-    assert class_codes(affectnet) == "affectnet"
+    with pytest.raises(Face2ExpError, match="may be those of 'fer2013'.* do not tell"):
+        read_class_folders(fer2013, "", None)  # 287 images: sad and neutral might be exchanged
+    read = read_class_folders(affectnet, "", None)
+    assert read.codes == "affectnet"
+    assert "counts are like those of AffectNet train" in read.notes[0]
+
+
+def test_a_test_part_with_as_many_of_each_is_numbered_as_the_part_beside_it(
+    tmp_path: Path,
+) -> None:
+    counts = {"0": 750, "1": 1340, "2": 250, "3": 140, "4": 60, "5": 40, "6": 250, "7": 40}
+    class_folders(tmp_path / "train", counts, b"x")
+    class_folders(tmp_path / "val", dict.fromkeys(counts, 5), b"x")
+    assert read_class_folders(tmp_path, "val", None).codes == "affectnet"
+    assert read_class_folders(tmp_path / "val", "", None).codes == "affectnet"
+    (tmp_path / "train").rename(tmp_path / "persons")
+    with pytest.raises(Face2ExpError, match=r"val: its labels 0 to 7 may be those of 'affectnet'"):
+        read_class_folders(tmp_path, "val", None)
+
+
+def test_folders_between_class_and_image(tmp_path: Path) -> None:
+    """CK+ as it is often packed: a folder a person in each class."""
+    fill(tmp_path, {f"train/{c}/S{k:03d}/0.jpg": b"" for c in ("anger", "sad") for k in range(3)})
+    assert recognise_class_folders(tmp_path) == ["train"]
+    assert recognise_identity_folders(tmp_path) == []
+    faces = read_class_folders(tmp_path, "train", None)
+    assert faces.ids[0] == "anger/S000/0.jpg"
+    assert faces.known_labels().tolist() == [Expression.ANGER] * 3 + [Expression.SAD] * 3
+
+
+def test_persons_in_numbered_folders_are_classes_only_by_their_counts(tmp_path: Path) -> None:
+    fill(tmp_path, {f"a/{n}/p{n}/0.jpg": b"" for n in range(7)})
+    assert recognise_class_folders(tmp_path / "a") == []
+    assert recognise_identity_folders(tmp_path / "a") == [""]
+    counts = {"0": 750, "1": 1340, "2": 250, "3": 140, "4": 60, "5": 40, "6": 250}
+    for name, count in counts.items():
+        class_folders(tmp_path / "b" / name, {f"p{name}": count}, b"x")
+    assert recognise_class_folders(tmp_path / "b") == [""]
+
+
+def test_a_linked_part_is_entered(tmp_path: Path) -> None:
+    class_folders(tmp_path / "elsewhere", {"happy": 1, "sad": 1})
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "set" / "up").symlink_to(tmp_path, target_is_directory=True)
+    assert recognise_class_folders(tmp_path / "set") == ["train"]
+    faces = read_class_folders(tmp_path / "set", "train", None)
+    assert len(faces) == 2
+    assert faces.origin == f"{tmp_path.resolve()}/elsewhere"
+
+
+def test_what_a_system_left_behind_is_no_class_no_image_and_no_person(tmp_path: Path) -> None:
+    fill(
+        tmp_path,
+        {
+            "train/happy/a.png": b"",
+            "train/sad/a.png": b"",
+            "train/happy/._a.png": b"",
+            "train/happy/.ipynb_checkpoints/a-checkpoint.png": b"",
+            "train/.ipynb_checkpoints/a.png": b"",
+            "train/Thumbs.db": b"",
+            "__MACOSX/train/happy/._a.png": b"",
+        },
+    )
+    assert recognise_class_folders(tmp_path) == ["train"]
+    assert recognise_identity_folders(tmp_path) == []
+    faces = read_class_folders(tmp_path, "train", None)
+    assert faces.ids == ["happy/a.png", "sad/a.png"]
+    assert [s.image for s in faces.skipped] == [
+        ".ipynb_checkpoints", "Thumbs.db", "happy/._a.png", "happy/.ipynb_checkpoints"
+    ]  # fmt: skip
+    assert not any(s.bad for s in faces.skipped)
+    persons = read_identity_folders(tmp_path, "", "")
+    assert persons.identities is not None
+    assert set(persons.identities) == {"train/happy", "train/sad"}
+
+
+def test_a_mapping_of_ones_own(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"0": 1, "1": 1, "2": 1})
+    faces = read_class_folders(tmp_path, "", own_codes({0: "sad", 1: "Happy", 2: "none"}))
+    assert faces.known_labels().tolist() == [Expression.SAD, Expression.HAPPY]
+    assert faces.codes == "your own"
+    assert [(s.image, s.bad) for s in faces.skipped] == [("2/0.jpg", False)]
 
 
 def test_a_folder_of_many_is_one_of_persons(tmp_path: Path) -> None:
     class_folders(tmp_path, {"happy": 1, "sad": 1, **{f"p{i}": 1 for i in range(80)}}, b"x")
     assert recognise_class_folders(tmp_path) == []
-    assert recognise_identity_folders(tmp_path) == [("", "")]
+    assert recognise_identity_folders(tmp_path) == [""]
 
 
 def test_real_faces_as_they_are_published(real_faces: Path) -> None:

@@ -28,12 +28,12 @@ def test_parts_labels_and_identities(table: Path) -> None:
     assert faces.identities is not None
     assert faces.identities.tolist() == ["x", "z"]
     assert len(read_listed(table, "", "names")) == 3
-    assert recognise(table) == [("test", "names"), ("train", "names")]
+    assert recognise(table) == ["test", "train"]
 
 
 def test_two_columns_by_code(table: Path) -> None:
     put(table, "path,label\na/1.jpg,7\na/2.jpg,1\n")
-    assert recognise(table) == [("", "rafdb")]
+    assert recognise(table) == [""]
     faces = read_listed(table, "", "rafdb")
     assert faces.known_labels().tolist() == [Expression.NEUTRAL, Expression.SURPRISE]
     with pytest.raises(Face2ExpError, match=r"faces\.csv: column 'part' is missing"):

@@ -26,7 +26,7 @@ def test_images_identities_and_numbers(tmp_path: Path) -> None:
     assert faces.ids == ["1", "2", "3", "4"]
     assert [faces.images.read(i) for i in range(4)] == FACES[:4]
     assert decode(faces.images, 3, 112).shape == (3, 112, 112)
-    assert recognise(root) == [("train", "")]
+    assert recognise(root) == ["train"]
     assert faces.images.ids[1:3][0] == "2"
 
 
@@ -115,7 +115,10 @@ def test_a_broken_record_is_named(tmp_path: Path, at: int, content: bytes) -> No
 
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [(1, "no record begins there|a piece of a record is missing"), (0, "cannot identify")],
+    [
+        (1, "no record begins there|a piece of a record is missing"),
+        (0, "its content is no image of a kind that is read"),
+    ],
 )
 def test_damage_that_shows_only_when_the_image_is_read(
     tmp_path: Path, kind: int, message: str

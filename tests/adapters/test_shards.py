@@ -43,7 +43,7 @@ def index(folder: Path, path: Path, count: int) -> Path:
 
 def test_ours(tmp_path: Path) -> None:
     sharded(tmp_path / "set", 25, 10)
-    assert recognise(tmp_path / "set") == [("numbered", "")]
+    assert recognise(tmp_path / "set") == ["numbered"]
     faces = read_shards(tmp_path / "set", "", "")
     assert (faces.name, len(faces)) == ("set/numbered", 25)
     assert sorted(faces.ids) == sorted(numbered(25).ids)
