@@ -106,6 +106,10 @@ def own_codes(mapping: Mapping[object, object]) -> dict[str, str]:
         raise Face2ExpError("codes: the mapping is empty: write lines like `0: anger`")
     table: dict[str, str] = {}
     for key, value in mapping.items():
+        if isinstance(key, bool):
+            raise Face2ExpError(
+                f"codes: YAML takes the label before '{value}' for a truth value: put it in quotes"
+            )
         label, name = plain_label(str(key)), plain_label(str(value))
         if name not in ALIASES and name not in NO_EXPRESSION:
             raise Face2ExpError(

@@ -239,7 +239,7 @@ SWAPPED = {"anger": "disgust", "disgust": "anger"}
 def test_swapped_codes_of_affectnet(tmp_path: Path, folder: str) -> None:
     root = tmp_path / folder
     trees.class_folders(root, shares(AFFECTNET_TRAIN, 1 / 500, SWAPPED), trees.jpeg(0))
-    with pytest.raises(Face2ExpError, match="may be those of 'affectnet'.* do not tell which"):
+    with pytest.raises(Face2ExpError, match=r"may be those of 'affectnet'.* do not tell which"):
         inspect(root)
     (found,) = inspect(root, "affectnet")
     assert found.published is AFFECTNET_TRAIN

@@ -27,13 +27,15 @@ def read_celeba(root: Path, part: str, codes: Codes | None, skip_bad: bool = Fal
     table = _list(root, IDENTITIES)
     images = Root(first_existing(root, IMAGES, "the folder of images"))
     bad = BadRows(skip_bad)
-    wanted = _partition(root, part)
+    part_of = _partition(root, part, bad)
     entries = []
     for line, text in read_lines(table):
         where, values = f"{table}, line {line}", text.split()
         if len(values) != 2:
             bad.add(f"line {line}", where, "needs a name and a person's number")
-        elif wanted is None or values[0] in wanted:
+        elif part and values[0] not in part_of:
+            bad.add(values[0], where, "an image of no part", f": {PARTITION} has no {values[0]}")
+        elif not part or part_of[values[0]] == PARTS[part]:
             image = find_image(images, values[0], where, bad)
             if image is not None:
                 entries.append(Entry(line, image, (values[1],)))
@@ -62,22 +64,30 @@ def _list(root: Path, name: str) -> Path:
     return first_existing(root, [f"{folder}{name}" for folder in FOLDERS], name)
 
 
-def _partition(root: Path, part: str) -> set[str] | None:
+def _partition(root: Path, part: str, bad: BadRows) -> dict[str, str]:
+    """Name -> number of its part; empty where no part is asked for."""
     if not part:
-        return None
+        return {}
     if part not in PARTS:
         raise Face2ExpError(f"{root}: no part '{part}': CelebA has {', '.join(PARTS)}")
-    rows = (text.split() for _, text in read_lines(_list(root, PARTITION)))
-    return {values[0] for values in rows if len(values) == 2 and values[1] == PARTS[part]}
+    table, part_of = _list(root, PARTITION), {}
+    for line, text in read_lines(table):
+        values = text.split()
+        if len(values) != 2 or values[1] not in PARTS.values():
+            where = f"{table}, line {line}"
+            bad.add(f"line {line}", where, "needs a name and its part's number, 0 to 2")
+        else:
+            part_of[values[0]] = values[1]
+    return part_of
 
 
 def _landmarks(table: Path, bad: BadRows) -> dict[str, np.ndarray]:
-    """Name -> (5, 2) px. The first two lines are the number of rows and the columns' names."""
+    """Name -> (5, 2) px. Before them stand the number of rows and the columns' names."""
     points = {}
     for line, text in read_lines(table):
-        if line <= 2:
-            continue
         name, *values = text.split()
+        if (line == 1 and not values) or (line == 2 and name.startswith("lefteye")):
+            continue
         try:
             array = np.array(values, dtype=np.float32).reshape(5, 2)
             if not (np.abs(array) < MAX_SIDE).all():  # NaN is not smaller either

@@ -38,6 +38,28 @@ def test_lists_in_the_folders_of_the_download(tmp_path: Path) -> None:
     assert (faces.ids, faces.landmarks is None) == (["000001.jpg"], False)
 
 
+def test_every_line_of_the_partition_counts(tmp_path: Path) -> None:
+    root = celeba(tmp_path, PEOPLE)
+    table = root / "list_eval_partition.txt"
+    table.write_text("000001.jpg 0\n000002.jpg\n")
+    with pytest.raises(Face2ExpError, match=r"partition\.txt, line 2: needs a name and its part's"):
+        read_celeba(root, "train", "")
+    faces = read_celeba(root, "train", "", skip_bad=True)
+    assert faces.ids == ["000001.jpg"]
+    assert [(s.image, s.reason) for s in faces.skipped] == [
+        ("line 2", "needs a name and its part's number, 0 to 2"),
+        ("000002.jpg", "an image of no part"),
+        ("000003.jpg", "an image of no part"),
+    ]
+
+
+def test_landmarks_without_the_two_lines_before_them(tmp_path: Path) -> None:
+    root = celeba(tmp_path, PEOPLE)
+    table = root / "list_landmarks_align_celeba.txt"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[2:]))
+    assert len(read_celeba(root, "", "")) == 3
+
+
 def test_without_landmarks(tmp_path: Path) -> None:
     faces = read_celeba(celeba(tmp_path, PEOPLE, landmarks=False), "", "")
     assert faces.landmarks is None

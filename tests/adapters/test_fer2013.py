@@ -74,6 +74,24 @@ def test_other_columns_other_part_and_no_row(tmp_path: Path) -> None:
         read_fer2013_csv(path, "PrivateTest", "fer2013")
 
 
+@pytest.mark.parametrize("name", ["fer2013.csv", "icml_face_data.csv", "any.csv"])
+def test_kaggles_table_is_told_by_its_columns(tmp_path: Path, name: str) -> None:
+    """`icml_face_data.csv` has blanks in its first line and another order."""
+    put(tmp_path / "notes.csv", "a,b\n1,2\n")
+    put(tmp_path / name, f"emotion, Usage, pixels\n3,Training,{PIXELS}\n0.0,Training,{PIXELS}\n")
+    for root in (tmp_path, tmp_path / name):
+        assert recognise_fer2013_csv(root) == ["Training"]
+        faces = read_fer2013_csv(root, "Training", None)
+        assert faces.known_labels().tolist() == [Expression.HAPPY, Expression.ANGER]
+        assert faces.ids == ["Training_2", "Training_3"]
+
+
+def test_the_challenges_train_csv_has_no_usage(tmp_path: Path) -> None:
+    put(tmp_path / "train.csv", f"emotion,pixels\n6,{PIXELS}\n")
+    assert recognise_fer2013_csv(tmp_path) == [""]
+    assert read_fer2013_csv(tmp_path, "", None).ids == ["2"]
+
+
 def test_table_given_by_its_folder(tmp_path: Path) -> None:
     fer_csv(tmp_path, f"3,{PIXELS},Training", f"3,{PIXELS},PublicTest")
     assert len(read_fer2013_csv(tmp_path, "Training", "fer2013")) == 1
@@ -134,7 +152,7 @@ def test_ferplus_with_kaggles_table(tmp_path: Path) -> None:
     assert half.distributions[0, Expression.CONTEMPT] == pytest.approx(0.9)
 
 
-@pytest.mark.parametrize("folder", ["FER2013Train", ""])
+@pytest.mark.parametrize("folder", ["FER2013Train", "data/FER2013Train", ""])
 def test_ferplus_with_folders(tmp_path: Path, folder: str) -> None:
     ferplus(tmp_path, VOTES)
     for number in range(2):

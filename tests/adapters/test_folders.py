@@ -153,7 +153,7 @@ def test_counts_decide_between_sets_that_number_alike(tmp_path: Path) -> None:
     affectnet = class_folders(
         tmp_path / "a", {"0": 75, "1": 134, "2": 25, "3": 14, "4": 6, "5": 4, "6": 25}, b"x"
     )
-    with pytest.raises(Face2ExpError, match="may be those of 'fer2013'.* do not tell"):
+    with pytest.raises(Face2ExpError, match=r"may be those of 'fer2013'.* do not tell"):
         read_class_folders(fer2013, "", None)  # 287 images: sad and neutral might be exchanged
     read = read_class_folders(affectnet, "", None)
     assert read.codes == "affectnet"

@@ -36,6 +36,36 @@ def test_a_pack_without_record_0_is_images_only(tmp_path: Path) -> None:
     assert faces.ids == ["0", "1", "2"]
 
 
+def test_an_image_with_several_labels_is_no_head(tmp_path: Path) -> None:
+    """Its labels, taken for the number after the last image, would cut the pack off."""
+    records = [record(labelled(FACES[i], (3.0, 9.0), i)) for i in range(5)]
+    faces = read_recordio(pack(tmp_path, records), "train", "")
+    assert faces.ids == ["0", "1", "2", "3", "4"]
+    assert faces.identities is not None
+    assert faces.identities.tolist() == [3] * 5
+
+
+def test_an_index_with_other_records_than_the_head_counts(tmp_path: Path) -> None:
+    root = insightface(tmp_path, IMAGES)  # images 1 to 4, persons 5 and 6
+    index = root / "train.idx"
+    lines = index.read_text().splitlines(keepends=True)
+    index.write_text("".join(lines) + lines[-1].replace("6\t", "7\t"))
+    with pytest.raises(Face2ExpError, match=r"train\.rec: its index has 1 records more than the 7"):
+        read_recordio(root, "", "", skip_bad=True)
+    index.write_text("".join(line for line in lines if not line.startswith(("2\t", "3\t"))))
+    with pytest.raises(Face2ExpError, match="the index lacks images .*: 2 of 4"):
+        read_recordio(root, "", "")
+    faces = read_recordio(root, "", "", skip_bad=True)
+    assert faces.ids == ["1", "4"]
+    assert [skipped.bad for skipped in faces.skipped] == [True]
+
+
+def test_a_label_that_is_no_number_of_a_person(tmp_path: Path) -> None:
+    records = [record(labelled(FACES[i], (i + 0.5 * (i == 1),), i)) for i in range(3)]
+    with pytest.raises(Face2ExpError, match="no sound record: image 1"):
+        read_recordio(pack(tmp_path, records), "train", "")
+
+
 def test_a_record_in_pieces_had_the_magic_number_between_them(tmp_path: Path) -> None:
     content = labelled(FACES[0][:100] + MAGIC + FACES[0][100:300] + MAGIC + b"end", (5,), 1)
     pieces = content.split(MAGIC)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from face2exp_lib.adapters import tables
-from face2exp_lib.adapters.paths import Root
+from face2exp_lib.adapters.paths import Root, find_image
 from face2exp_lib.adapters.tables import BadRows, Entry, read_lines, read_table, unique
 from face2exp_lib.errors import Face2ExpError
 from tests.adapters.trees import put
@@ -45,6 +45,69 @@ def test_rows_with_too_few_or_too_many_values(tmp_path: Path) -> None:
         ("t.csv, line 3", "too few values", True),
         ("t.csv, line 4", "too many values", True),
     ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "path,label\na.jpg,sad\n",
+        "\ufeffPath , LABEL\na.jpg,sad\n",
+        '"path";"label"\n"a.jpg";sad\n',
+        "label\tpath\nsad\ta.jpg\n",
+        ",path,label\n0,a.jpg,sad\n",  # pandas numbers its rows
+        "Unnamed: 0,path,label\n0,a.jpg,sad\n",
+        "path,label,\na.jpg,sad,\n",
+        "path,label\na.jpg,sad,\n\n",  # a comma at the line's end
+        "filename,emotion\na.jpg,sad\n",
+        "Image;Expression\na.jpg;sad\n",
+        "image,path,label\nother,a.jpg,sad\n",  # its own name comes first
+    ],
+)
+def test_headers_as_people_write_them(tmp_path: Path, content: str) -> None:
+    path = put(tmp_path / "t.csv", content)
+    also = {"filename": "path", "image": "path", "emotion": "label", "expression": "label"}
+    rows = list(read_table(path, {"path", "label"}, BadRows(skip_bad=False), also=also))
+    assert [(line, row["path"], row["label"]) for line, row in rows] == [(2, "a.jpg", "sad")]
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("filename,image,label", "both 'filename' and 'image' may be its column 'path'"),
+        ("path,label,label", "two columns are called 'label': delete one"),
+        ("path,smile", "column 'label' is missing: its first line has to name label, path"),
+    ],
+)
+def test_headers_that_say_two_things_or_too_little(
+    tmp_path: Path, header: str, message: str
+) -> None:
+    path = put(tmp_path / "t.csv", f"{header}\na.jpg,sad,1\n")
+    also = {"filename": "path", "image": "path"}
+    with pytest.raises(Face2ExpError, match=message):
+        list(read_table(path, {"path", "label"}, BadRows(skip_bad=False), also=also))
+
+
+def test_accents_and_capitals_do_not_matter_where_one_file_is_meant(tmp_path: Path) -> None:
+    apart, whole = "Zoe\u0308", "Zo\u00eb"
+    put(tmp_path / apart / f"{apart}.JPG", "")
+    root = Root(tmp_path)
+    for text in (f"{apart}/{apart}.JPG", f"{whole}/{whole}.jpg", f"{whole.upper()}\\{apart}.jpg"):
+        assert root.find(text) == f"{apart}/{apart}.JPG"
+    put(tmp_path / "b" / "x.jpg", "")
+    put(tmp_path / "b" / "X.jpg", "")
+    assert Root(tmp_path).find("b/x.jpg") == "b/x.jpg"
+    if len(os.listdir(tmp_path / "b")) == 2:  # a file system that tells them apart
+        with pytest.raises(ValueError, match="no such image"):
+            Root(tmp_path).find("b/x.JPG")
+
+
+@pytest.mark.parametrize(
+    "name", ["._a.jpg", ".ipynb_checkpoints/a.jpg", "__MACOSX/a.jpg", "x\\._a.jpg"]
+)
+def test_what_a_system_left_behind_is_no_image_of_a_table(tmp_path: Path, name: str) -> None:
+    bad = BadRows(skip_bad=False)
+    assert find_image(Root(tmp_path), name, "t.csv, line 2", bad) is None
+    assert [(s.image, s.bad) for s in bad.skipped] == [(name, False)]
 
 
 def test_lines_without_blank_ones_and_mark(tmp_path: Path) -> None:
