@@ -1,5 +1,9 @@
 """The page `data_sets.md`: what the adapters say about themselves."""
 
+from pathlib import Path
+
+import yaml
+
 from face2exp_lib.adapters import ADAPTERS
 from face2exp_lib.adapters.adapter import Adapter
 from face2exp_lib.labels import CODES, LEFT_OUT, class_names
@@ -12,8 +16,8 @@ prints the format, the parts, the class counts beside the published ones, and wh
 that fit another label order better, mixed-up parts, missing and broken files. `--html FILE` writes
 the same with sample images; `--skip-bad FILE` writes the list of what cannot be used.
 
-In a configuration a set is a `format`, a `path` below the data root, a `part` and, where the layout
-does not say it, the table of label `codes`:
+In a configuration a set is a `format`, a `path` below the data root, a `part` and, where nothing
+else says it, what its labels mean, `codes`:
 
 ```yaml
 data:
@@ -22,12 +26,21 @@ data:
   unlabelled: {format: identity_folders, path: WebFace260M}
 ```
 
-Any labelled set goes with any unlabelled one. A row that cannot be used (no such file, no such
-label, a box that is none, a second row for the same image) stops the run with its file and line;
-`skip_bad: true` leaves such rows out and counts them. Paths in tables never leave the folder of the
-images.
+Any labelled set goes with any unlabelled one. On the command line the same set is `PATH` or
+`PATH:PART`; `inspect`, `audit`, `shard`, `landmarks` and `evaluate --on` recognise its layout, and
+read of it what training reads. A set is what lies at its path, however that is spelt: `.`, `~`,
+links and `..` make no other set of it, and two sets of one name are told apart by the folders above
+them.
 
-Labels enter by name. A number means another expression in each set:
+## What is read, asked, refused and left out
+
+Nothing is dropped or guessed without a word. Every row of every list and every file of every folder
+is an image of the set, or is counted with its reason, or stops the verb with its file and line.
+"""
+NUMBERS = """\
+A number means another expression in each set. `rafdb_from_0` and the two `_from_1` are tables that
+people count from another number; `alphabetical` is the order in which torchvision and Keras number
+folders:
 """
 LANDMARKS = """\
 ## Landmarks and crops
@@ -62,28 +75,42 @@ LABELLED = tuple(codes for codes in CODES if codes != "names")
 def page() -> str:
     """The page as MyST text."""
     return "\n".join(
-        [INTRODUCTION, _codes(), LANDMARKS, *map(_section, ADAPTERS.values())]
+        [
+            INTRODUCTION,
+            _rules(),
+            NUMBERS,
+            _codes(),
+            LANDMARKS,
+            *map(_section, ADAPTERS.values()),
+        ]
     )
 
 
-def _codes() -> str:
-    rows = [
-        f"| expression | {' | '.join(f'`{codes}`' for codes in LABELLED)} |"
-    ]
-    rows.append("|---" * (len(LABELLED) + 1) + "|")
-    for name in class_names(8):
-        cells = [
-            next(
-                (
-                    code
-                    for code, label in CODES[codes].items()
-                    if label.name.lower() == name
-                ),
-                "",
-            )
-            for codes in LABELLED
+def _rules() -> str:
+    """`data_rules.yaml` as a table."""
+    path = Path(__file__).parent / "data_rules.yaml"
+    sections = yaml.safe_load(path.read_text(encoding="utf-8"))
+    rows = ["| What there is | What becomes of it |", "|---|---|"]
+    for title, entries in sections.items():
+        rows.append(f"| **{title}** | |")
+        rows += [
+            f"| {entry['what']} | {entry['becomes']} |" for entry in entries
         ]
-        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join([*rows, ""])
+
+
+def _codes() -> str:
+    names = class_names(8)
+    rows = [
+        f"| `codes` | {' | '.join(names)} |",
+        "|---" * (len(names) + 1) + "|",
+    ]
+    for codes in LABELLED:
+        number_of = {
+            label.name.lower(): code for code, label in CODES[codes].items()
+        }
+        cells = [number_of.get(name, "") for name in names]
+        rows.append(f"| `{codes}` | {' | '.join(cells)} |")
     left = "; ".join(
         f"`{codes}`: {', '.join(f'{code} {meaning}' for code, meaning in table.items())}"
         for codes, table in LEFT_OUT.items()

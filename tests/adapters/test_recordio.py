@@ -53,7 +53,7 @@ def test_an_index_with_other_records_than_the_head_counts(tmp_path: Path) -> Non
     with pytest.raises(Face2ExpError, match=r"train\.rec: its index has 1 records more than the 7"):
         read_recordio(root, "", "", skip_bad=True)
     index.write_text("".join(line for line in lines if not line.startswith(("2\t", "3\t"))))
-    with pytest.raises(Face2ExpError, match="the index lacks images .*: 2 of 4"):
+    with pytest.raises(Face2ExpError, match=r"the index lacks images .*: 2 of 4"):
         read_recordio(root, "", "")
     faces = read_recordio(root, "", "", skip_bad=True)
     assert faces.ids == ["1", "4"]
