@@ -128,7 +128,7 @@ RIVALS_ORDER = (
 )
 SUBPACKAGES = {"adapters", "rivals"}
 FACES_MAY_USE = {"errors", "storage", "workers", "shards", "labels", "seeding"}
-APART = {"__init__", "sphinx_plotly"}
+APART = {"__init__"}
 
 
 def imported(path: Path) -> set[str]:
