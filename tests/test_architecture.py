@@ -94,6 +94,7 @@ ORDER = (
     "inspection_report",
     "cli_tables",
     "cli_options",
+    "cli_predict",
     "cli_model",
     "cli_landmarks",
     "cli_shard",
