@@ -11,10 +11,10 @@ FACES := $(wildcard data/rendered/*.zip data/rendered/*.csv data/rendered/*.parq
 # What a run of the book is made from: its faces as they lie there, and the library but for the
 # modules that training never imports.
 CONFIG := configs/rendered_cpu.yaml
-NOT_TRAINING := $(patsubst %,face2exp_lib/%.py,analysis analysis_figures arms audit audited_sets aug_pictures boxes cli cli_data cli_landmarks cli_model cli_options cli_shard \
+NOT_TRAINING := $(patsubst %,face2exp_lib/%.py,analysis analysis_figures arms audit audited_sets aug_pictures boxes cli cli_data cli_landmarks cli_model cli_options cli_predict cli_shard \
 	cli_tables compare comparison comparison_figures deployment explanation face_crops feature_figures figures \
 	fingerprints inference inspection inspection_report landmark_pieces landmark_ray \
-	landmarking lesson_figures run_figures model_card mtcnn shard_checks shard_samples sharding sphinx_plotly \
+	landmarking lesson_figures run_figures model_card mtcnn shard_checks shard_samples sharding \
 	weights_terms workers)
 TRAINING := $(CONFIG) constraints.txt $(FACES) \
 	$(filter-out $(NOT_TRAINING),$(wildcard face2exp_lib/*.py face2exp_lib/adapters/*.py \
@@ -32,7 +32,7 @@ CHAPTER_SOURCES := constraints.txt $(FACES) \
 	face2exp_lib/faces/*.npz) \
 	$(wildcard configs/*.yaml results/*/*)
 NOTEBOOKS := $(wildcard book/*.ipynb)
-PAGES := _config.yml _toc.yml $(wildcard book/*.md) book/references.bib book/overview.svg $(NOTEBOOKS)
+PAGES := _config.yml _toc.yml book/plotly_figures.py $(wildcard book/*.md) book/references.bib book/overview.svg $(NOTEBOOKS)
 
 # Kernels keep their history and connection files here instead of in the home folder, and read no
 # settings and no other kernels from there.

@@ -1,15 +1,15 @@
-"""The commands of `face2exp` that look at a run's network: evaluate, predict, explain and others.
+"""The commands of `face2exp` that look at a run's network: evaluate, export and others.
 
 A command imports what it needs when it runs: `--help` need not wait for torch.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from face2exp_lib.cli_options import add_command, add_data_root
+from face2exp_lib.cli_predict import add_flip, add_predict_commands, add_run, tell
 from face2exp_lib.errors import Face2ExpError
 
 MOST_FACES = 1000  # of `face2exp_lib.mismatch`
@@ -19,45 +19,26 @@ MEASURES = ("overall_accuracy", "mean_class_accuracy", "std_class_accuracy", "ma
 def add_model_commands(commands: Any) -> None:
     """Add them to the parser's group of commands."""
     added = add_command(commands, "evaluate", _evaluate, "Evaluate a run's best checkpoint.")
-    _add_run(added)
+    add_run(added)
     added.add_argument("--split", choices=("val", "test"), default="val")
-    _add_flip(added)
+    add_flip(added)
     add_data_root(added)
 
-    added = add_command(commands, "predict", _predict, "Name the expressions of faces.")
-    _add_run(added)
-    added.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="files and folders")
-    added.add_argument("--json", action="store_true", help="print JSON")
-    added.add_argument(
-        "--crop",
-        choices=("face", "photo"),
-        help="find the face first: in pictures of one large face, or in photos",
-    )
-    added.add_argument("--out", type=Path, metavar="FILE", help="write a .csv or .json instead")
-    _add_flip(added)
-    added.add_argument(
-        "--skip-bad", action="store_true", help="leave out what cannot be read, and tell"
-    )
+    add_predict_commands(commands)
 
     added = add_command(commands, "export", _export, "Write the network as ONNX, and check it.")
-    _add_run(added)
+    add_run(added)
     added.add_argument("--out", type=Path, required=True, metavar="MODEL.onnx")
     add_data_root(added)
 
-    added = add_command(commands, "explain", _explain, "Show by Grad-CAM what spoke for a class.")
-    _add_run(added)
-    added.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="files and folders")
-    added.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    added.add_argument("--label", metavar="CLASS", help="default: the most probable of each")
-
     added = add_command(commands, "card", _card, "Write a model card from what a run left behind.")
-    _add_run(added)
+    add_run(added)
     added.add_argument(
         "--out", type=Path, metavar="FILE", help="default: MODEL_CARD.md in the run's folder"
     )
 
     added = add_command(commands, "analyse", _analyse, "Were a run's pseudo labels right?")
-    _add_run(added)
+    add_run(added)
     added.add_argument(
         "--truth",
         type=Path,
@@ -68,7 +49,7 @@ def add_model_commands(commands: Any) -> None:
     add_data_root(added)
 
     added = add_command(commands, "mismatch", _mismatch, "How far apart FER and FR faces are seen.")
-    _add_run(added)
+    add_run(added)
     added.add_argument(
         "--before", type=Path, metavar="RUN_DIR", help="compare with it; else the initial weights"
     )
@@ -84,16 +65,6 @@ def add_model_commands(commands: Any) -> None:
     )
     added.add_argument("--html", type=Path, metavar="FILE", help="write the faces on a plane")
     add_data_root(added)
-
-
-def _add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
-
-
-def _add_flip(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--flip", action="store_true", help="average each image and its mirror image"
-    )
 
 
 def _most_faces(text: str) -> int:
@@ -130,39 +101,6 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(f"{options.run_dir / f'evaluation-{options.split}.json'}")
 
 
-def _predict(options: argparse.Namespace) -> None:
-    from face2exp_lib.inference import (
-        as_json,
-        find_images,
-        must_be_table,
-        predict_images,
-        write_results,
-    )
-
-    if options.out:
-        must_be_table(options.out)
-    detector = None
-    if options.crop:
-        from face2exp_lib.mtcnn import Detector
-
-        detector = Detector({"face": "crop", "photo": "photo"}[options.crop])
-    left_out: list[str] | None = [] if options.skip_bad else None
-    paths = find_images(options.images)
-    results = predict_images(
-        options.run_dir, paths, detector=detector, flip=options.flip, left_out=left_out
-    )
-    if options.out:
-        write_results(options.out, results)
-        print(f"{options.out}: {len(results)} images")
-    elif options.json:
-        print(as_json(results))
-    else:
-        for result in results:
-            shares = "  ".join(f"{name} {p:.2f}" for name, p in result["probabilities"].items())
-            print(f"{result['image']}: {result['label']}   {shares}")
-    _tell(left_out or ())
-
-
 def _export(options: argparse.Namespace) -> None:
     from face2exp_lib.config import data_root, load_config
     from face2exp_lib.deployment import export_run
@@ -173,22 +111,12 @@ def _export(options: argparse.Namespace) -> None:
         config = load_config(options.run_dir / "config.yaml")
         faces = read_labelled_data(config, data_root(options.data_root)).validation
     except Face2ExpError as error:
-        _tell([f"checked on noise alone, for its faces are not here ({error})"])
+        tell([f"checked on noise alone, for its faces are not here ({error})"])
     agreement = export_run(options.run_dir, options.out, faces)
     print(
         f"{options.out}: agrees with torch to {agreement.largest:.1g} on {agreement.num_real} "
         f"faces and {agreement.num_random} images of noise"
     )
-
-
-def _explain(options: argparse.Namespace) -> None:
-    from face2exp_lib.explanation import explain_images
-    from face2exp_lib.inference import find_images
-
-    paths = find_images(options.images)
-    written = explain_images(options.run_dir, paths, options.out, options.label)
-    for path, (picture, label, probability) in zip(paths, written, strict=True):
-        print(f"{path}: {label} {probability:.2f}: {picture}")
 
 
 def _card(options: argparse.Namespace) -> None:
@@ -258,8 +186,3 @@ def _mismatch(options: argparse.Namespace) -> None:
 
 def _range(interval: Sequence[float]) -> str:
     return f"[{interval[0]:.1f}, {interval[1]:.1f}]"
-
-
-def _tell(messages: Sequence[str]) -> None:
-    for message in messages:
-        print(f"face2exp: {' '.join(message.splitlines())}", file=sys.stderr)

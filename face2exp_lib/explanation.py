@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +20,9 @@ from face2exp_lib.augmentation import centre_view
 from face2exp_lib.config import RunConfig
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import load_trained
-from face2exp_lib.images import FileImages, decode
+from face2exp_lib.face_crops import Detector, crop_to_every_face, crop_to_faces
+from face2exp_lib.images import decode
+from face2exp_lib.inference import files_of
 from face2exp_lib.labels import class_names
 from face2exp_lib.storage import write_bytes
 from face2exp_lib.views import apply_view
@@ -30,41 +33,77 @@ SHOWN_SIDE = 448  # px of each of the two pictures in an overlay
 LONGEST_STEM = 60  # characters of an image's name that its overlay takes over
 
 
+class Explained(NamedTuple):
+    """One explained image or face.
+
+    Attributes:
+        image: the file.
+        face: number of the face in its photo, from 1 at the left; 0 where one is all there is.
+        picture: the file that was written.
+        label, probability: of the class that is explained.
+    """
+
+    image: str
+    face: int
+    picture: Path
+    label: str
+    probability: float
+
+
 def explain_images(
-    run_dir: Path, paths: Sequence[Path], out: Path, label: str | None = None
-) -> list[tuple[Path, str, float]]:
+    run_dir: Path,
+    paths: Sequence[Path],
+    out: Path,
+    label: str | None = None,
+    *,
+    detector: Detector | None = None,
+    every_face: bool = False,
+    left_out: list[str] | None = None,
+) -> list[Explained]:
     """Write for each image the network's view of it beside the same view under its Grad-CAM map.
 
     Args:
-        paths: of images that are already cropped to the face.
-        out: a folder for the PNG files, named by number, image and class.
+        out: a folder for the PNG files, named by number, image, face and class.
         label: class that is explained; None takes each image's most probable one.
-
-    Returns:
-        For each image: the file, the class, its probability.
+        detector: crops each image to its face; None takes them as cropped already.
+        every_face: explain all faces that the detector finds in an image, from left to right.
+        left_out: if given, images that cannot be read or show no face are left out, and what is
+            wrong with each is added here.
 
     Raises:
         Face2ExpError: if Captum is missing, the run has no such class, an image cannot be read or
-            the folder cannot be written.
+            shows no face, or the folder cannot be written.
     """
     _must_have_captum()
     config, network, _ = load_trained(run_dir)
     names = class_names(config.data.num_classes)
     if label is not None and label not in names:
         raise Face2ExpError(f"no class '{label}' in this run: take {', '.join(names)}")
-    files = FileImages(Path(), [str(path) for path in paths])
+    images, faces = files_of(paths), None
+    if detector is not None and every_face:
+        images, faces = crop_to_every_face(images, detector, left_out)
+    elif detector is not None:
+        images = crop_to_faces(images, detector, left_out)
     device = next(network.parameters()).device
     written = []
-    for number, path in enumerate(tqdm(paths, desc="explain", leave=False, delay=2)):
-        pixels = decode(files, number, config.data.stored_size)[None].to(device)
+    for number, image in enumerate(tqdm(images.ids, desc="explain", leave=False, delay=2)):
+        try:
+            pixels = decode(images, number, config.data.stored_size)[None].to(device)
+        except Face2ExpError as error:
+            if left_out is None:
+                raise
+            left_out.append(str(error))
+            continue
         code = None if label is None else names.index(label)
         code, probability, heat = explain(config, network, pixels, code)
         margin = (config.data.stored_size - config.data.view_size) // 2
         end = margin + config.data.view_size
         view = pixels[0, :, margin:end, margin:end].permute(1, 2, 0).cpu().numpy()
-        target = out / f"{number:04}-{_plain(path.stem)}-{names[code]}.png"
+        face = faces[number].number if faces else 0
+        name = _plain(Path(image).stem) + (f"-face{face}" if face else "")
+        target = out / f"{number:04}-{name}-{names[code]}.png"
         write_bytes(target, _png(side_by_side(view, heat)))
-        written.append((target, names[code], probability))
+        written.append(Explained(image, face, target, names[code], probability))
     return written
 
 

@@ -51,6 +51,10 @@ LEFT_BEHIND = frozenset(
         "lost.dir",
     }
 )
+LEFT_BEHIND_TOLD = (
+    "left there by a system or a tool (hidden files, .ipynb_checkpoints, __MACOSX, ...)"
+)
+MOST_ENDINGS = 10  # that are counted one by one
 LIMIT = f"the {MAX_PIXELS:,} that are read: make it smaller"
 
 
@@ -130,5 +134,9 @@ def list_images(folder: Path) -> Listed:
 
 def endings(names: Iterable[str]) -> str:
     """How often each ending occurs, the most frequent first, for people: `.txt 3, .mov 1`."""
-    counts = Counter(os.path.splitext(name)[1].lower() or "none" for name in names)
-    return ", ".join(f"{ending} {count}" for ending, count in counts.most_common(8))
+    counts = Counter(os.path.splitext(name)[1].lower() or "(none)" for name in names)
+    told = counts.most_common(MOST_ENDINGS)
+    others = counts.total() - sum(count for _, count in told)
+    return ", ".join(
+        f"{end} {count}" for end, count in [*told, *([("others", others)] if others else [])]
+    )

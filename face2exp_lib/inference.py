@@ -1,9 +1,9 @@
-"""Name the expression of images and folders of images."""
+"""Name the expression of faces: of images, of all faces of photos, of folders of either."""
 
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from tqdm import tqdm
 from face2exp_lib.config import RunConfig
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import class_probabilities, load_trained
-from face2exp_lib.face_crops import Detector, crop_to_faces
-from face2exp_lib.imagefiles import list_images
+from face2exp_lib.face_crops import Detector, PhotoFace, crop_to_every_face, crop_to_faces
+from face2exp_lib.imagefiles import LEFT_BEHIND_TOLD, Listed, endings, list_images
 from face2exp_lib.images import FileImages, Images
 from face2exp_lib.labels import class_names
 from face2exp_lib.storage import write_json, write_text
@@ -23,8 +23,11 @@ from face2exp_lib.storage import write_json, write_text
 BATCH = 64
 
 
-def find_images(paths: Sequence[Path]) -> list[Path]:
+def find_images(paths: Sequence[Path], told: list[str] | None = None) -> list[Path]:
     """The files among `paths` as they stand, and the image files below the folders among them.
+
+    Args:
+        told: if given, what is left out below each folder is counted here.
 
     Raises:
         Face2ExpError: if a folder holds no image, or cannot be listed.
@@ -32,10 +35,16 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     found = []
     for path in paths:
         if path.is_dir():
-            below = list_images(path).images
-            if not below:
-                raise Face2ExpError(f"{path}: no image below this folder: give one that has some")
-            found += [path / name for name in below]
+            below = list_images(path)
+            lines = _left_out(below)
+            if not below.images:
+                others = f" ({'; '.join(lines)})" if lines else ""
+                raise Face2ExpError(
+                    f"{path}: no image below this folder{others}: give one that has some"
+                )
+            if told is not None:
+                told += [f"{path}: {line}" for line in lines]
+            found += [path / name for name in below.images]
         else:
             found.append(path)
     return found
@@ -49,7 +58,7 @@ def predict_images(
     flip: bool = False,
     left_out: list[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Label and class probabilities of images of faces.
+    """Label and class probabilities of images of one face each.
 
     Args:
         detector: crops each image to its face; None takes them as cropped already.
@@ -64,10 +73,40 @@ def predict_images(
         Face2ExpError: naming the image that cannot be read or shows no face.
     """
     config, network, _ = load_trained(run_dir)
-    images: Images = FileImages(Path(), [str(path) for path in paths])
+    images = files_of(paths)
     if detector is not None:
         images = crop_to_faces(images, detector, left_out)
     return predict(config, network, images, flip=flip, left_out=left_out)
+
+
+def predict_faces(
+    run_dir: Path,
+    paths: Sequence[Path],
+    detector: Detector,
+    *,
+    flip: bool = False,
+    left_out: list[str] | None = None,
+) -> list[dict[str, Any]]:
+    """Label and class probabilities of every face of photos.
+
+    Args:
+        detector: such as `mtcnn.Detector("group")`.
+        flip, left_out: as for `predict_images`.
+
+    Returns:
+        For each face, those of a photo from left to right: `image`, `face` (its number from 1),
+        `faces` (of the photo), `box` (`left`, `top`, `right`, `bottom` in px of the upright image,
+        which it may leave), `score` (the detector's, 0..1), `label`, `probabilities`.
+
+    Raises:
+        Face2ExpError: naming the photo that cannot be read or shows no face.
+    """
+    config, network, _ = load_trained(run_dir)
+    images, faces = crop_to_every_face(files_of(paths), detector, left_out)
+    return [
+        {"image": result.pop("image"), **_about(faces[index]), **result}
+        for index, result in _predicted(config, network, images, flip, left_out)
+    ]
 
 
 def predict(
@@ -79,21 +118,12 @@ def predict(
     left_out: list[str] | None = None,
 ) -> list[dict[str, Any]]:
     """`predict_images` for a network at hand (see `load_trained`) and images of any kind."""
-    names = class_names(config.data.num_classes)
-    results = []
-    numbers = range(len(images.ids))
-    bar = tqdm(total=len(numbers), desc="predict", unit="image", leave=False, delay=2)
-    with bar:
-        for start in range(0, len(numbers), BATCH):
-            batch = numbers[start : start + BATCH]
-            for index, row in _probabilities(config, network, images, batch, flip, left_out):
-                shares = dict(zip(names, row.tolist(), strict=True))
-                label = names[int(row.argmax())]
-                results.append(
-                    {"image": images.ids[index], "label": label, "probabilities": shares}
-                )
-            bar.update(len(batch))
-    return results
+    return [result for _, result in _predicted(config, network, images, flip, left_out)]
+
+
+def files_of(paths: Sequence[Path]) -> Images:
+    """Image files anywhere, called by their paths."""
+    return FileImages(Path(), [str(path) for path in paths])
 
 
 def must_be_table(path: Path) -> None:
@@ -107,9 +137,11 @@ def must_be_table(path: Path) -> None:
 
 
 def write_results(path: Path, results: Sequence[dict[str, Any]]) -> None:
-    """Write what `predict` returned as .csv (image, label, a column for each class) or .json.
+    """Write what was predicted as .csv or .json.
 
-    A file's name that is no text is written with backslash escapes.
+    The csv has the columns image, label and one for each class; of faces of photos also face,
+    faces, left, top, right, bottom and score. A file's name that is no text is written with
+    backslash escapes.
 
     Raises:
         Face2ExpError: if the file's name ends otherwise or it cannot be written.
@@ -122,8 +154,53 @@ def write_results(path: Path, results: Sequence[dict[str, Any]]) -> None:
 
 
 def as_json(results: Sequence[dict[str, Any]]) -> str:
-    """What `predict` returned as indented JSON."""
+    """What was predicted as indented JSON."""
     return json.dumps(list(results), indent=2)
+
+
+def _predicted(
+    config: RunConfig,
+    network: nn.Module,
+    images: Images,
+    flip: bool,
+    left_out: list[str] | None,
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Index and prediction of each image that can be read."""
+    names = class_names(config.data.num_classes)
+    numbers = range(len(images.ids))
+    with tqdm(total=len(numbers), desc="predict", unit="image", leave=False, delay=2) as bar:
+        for start in range(0, len(numbers), BATCH):
+            batch = numbers[start : start + BATCH]
+            for index, row in _probabilities(config, network, images, batch, flip, left_out):
+                shares = dict(zip(names, row.tolist(), strict=True))
+                label = names[int(row.argmax())]
+                yield (
+                    index,
+                    {"image": images.ids[index], "label": label, "probabilities": shares},
+                )
+            bar.update(len(batch))
+
+
+def _about(face: PhotoFace) -> dict[str, Any]:
+    box = dict(zip(("left", "top", "right", "bottom"), face.box, strict=True))
+    return {"face": face.number, "faces": face.of, "box": box, "score": face.score}
+
+
+def _left_out(below: Listed) -> list[str]:
+    """What of a folder's content is not looked at, in a line for each reason."""
+    lines = []
+    if below.others:
+        told = f"{_files(below.others)} left out: no image by the end of the name"
+        lines.append(f"{told}: {endings(below.others)}")
+    if below.links:
+        lines.append(f"{len(below.links)} linked folders left out, such as {below.links[0]}")
+    if below.left_behind:
+        lines.append(f"{len(below.left_behind)} left out: {LEFT_BEHIND_TOLD}")
+    return lines
+
+
+def _files(names: Sequence[str]) -> str:
+    return f"{len(names)} file{'' if len(names) == 1 else 's'}"
 
 
 def _probabilities(
@@ -155,8 +232,15 @@ def _probabilities(
 def _as_csv(results: Sequence[dict[str, Any]]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["image", "label", *(results[0]["probabilities"] if results else ())])
-    for result in results:
-        shares = [f"{share:.6f}" for share in result["probabilities"].values()]
-        writer.writerow([result["image"], result["label"], *shares])
+    rows = [_row(result) for result in results]
+    writer.writerow(rows[0] if rows else ("image", "label"))
+    writer.writerows(row.values() for row in rows)
     return buffer.getvalue()
+
+
+def _row(result: dict[str, Any]) -> dict[str, Any]:
+    """A prediction without what is nested in it."""
+    row: dict[str, Any] = {}
+    for key, value in result.items():
+        row |= value if isinstance(value, dict) else {key: value}
+    return {key: f"{v:.6f}" if isinstance(v, float) else v for key, v in row.items()}

@@ -1,4 +1,4 @@
-"""MTCNN (Zhang et al. 2016), arranged for many images of one face each.
+"""MTCNN (Zhang et al. 2016), arranged for many images of one face each, or of any.
 
 The three networks and their weights are those of facenet-pytorch; what goes on between them is
 done here, for a whole batch at once. What makes it fast, and why the points stay good:
@@ -77,6 +77,8 @@ SEARCHES = {
     ),
     # Down to a 25th of the longer side; the largest, most central one is kept.
     "photo": (Search(canvas=512, margin=0.1, smallest=0.04, largest=1.1, boxes=64, faces=16),),
+    # Down to a 50th, and as many as a group's photo has.
+    "group": (Search(canvas=1024, margin=0.1, smallest=0.02, largest=1.1, boxes=1024, faces=256),),
 }
 CLOSER = 0.9  # side of the box at the second look
 
@@ -97,11 +99,19 @@ class Detections(NamedTuple):
     faces: np.ndarray
 
 
+class Faces(NamedTuple):
+    """All faces of one image: `probability` (F,) and `boxes` (F, 4) as in `Detections`."""
+
+    probability: np.ndarray
+    boxes: np.ndarray
+
+
 class Detector:
     """The three networks.
 
     Args:
-        faces: key of `SEARCHES`: "crop" for images of one large face, "photo" for others.
+        faces: key of `SEARCHES`: "crop" for images of one large face, "photo" for others, "group"
+            for all faces of photos.
 
     Raises:
         Face2ExpError: if facenet-pytorch is missing.
@@ -136,19 +146,30 @@ class Detector:
             missing = missing[part.faces == 0]
         return found
 
+    @torch.inference_mode()
+    def detect_all(self, images: Sequence[Image.Image]) -> list[Faces]:
+        """Find all faces of each RGB image, from left to right by the middle of their boxes.
+
+        Of boxes that show one face the best is kept, and none whose middle is outside of the image.
+        """
+        if not images:
+            return []
+        search = self.searches[-1]
+        canvas, boxes, of_image = self._find(images, search)
+        score = boxes.new_zeros(len(boxes))
+        if len(boxes):
+            boxes, score, _ = self._look(canvas, square(boxes, CLOSER), of_image)
+        kept = best(boxes, score, of_image, OVERLAP_OF_FACES)
+        probability, rows = score[kept].sigmoid().numpy(), of_image[kept].numpy()
+        places = _in_px(images, search, boxes[kept], of_image[kept])
+        middle = (places[:, :2] + places[:, 2:]) / 2
+        order = np.lexsort((middle[:, 1], middle[:, 0]))
+        inside = ((middle >= 0) & (middle <= np.array([i.size for i in images])[rows])).all(1)
+        of_each = [order[(rows == n)[order] & inside[order]] for n in range(len(images))]
+        return [Faces(probability[order], places[order]) for order in of_each]
+
     def _search(self, images: Sequence[Image.Image], search: Search) -> Detections:
-        canvas = torch.stack([_to_canvas(image, search) for image in images])
-        canvas = (canvas.permute(0, 3, 1, 2).float() - 127.5) / 128
-        boxes, of_image = self._propose(canvas, search)
-        if len(boxes):  # the networks take no empty batch
-            boxes, of_image = self._reject(canvas, boxes, of_image, search)
-        if len(boxes) == 0:
-            return _nothing(len(images))
-        boxes, score, _ = self._look(canvas, boxes, of_image)
-        kept = score >= LOG_ODDS[2]
-        boxes, score, of_image = boxes[kept], score[kept], of_image[kept]
-        kept = outermost(boxes, score, of_image)
-        boxes, of_image = boxes[kept], of_image[kept]
+        canvas, boxes, of_image = self._find(images, search)
         if len(boxes) == 0:
             return _nothing(len(images))
         faces = torch.bincount(of_image, minlength=len(images))
@@ -156,6 +177,21 @@ class Detector:
         boxes, of_image = boxes[kept], of_image[kept]
         boxes, score, points = self._look(canvas, square(boxes, CLOSER), of_image)
         return _on_images(images, search, boxes, score.sigmoid(), points, of_image, faces)
+
+    def _find(self, images: Sequence[Image.Image], search: Search) -> tuple[Tensor, Tensor, Tensor]:
+        """The images as one batch, the boxes (K, 4) of their faces, and of which (K,)."""
+        canvas = torch.stack([_to_canvas(image, search) for image in images])
+        canvas = (canvas.permute(0, 3, 1, 2).float() - 127.5) / 128
+        boxes, of_image = self._propose(canvas, search)
+        if len(boxes):  # the networks take no empty batch
+            boxes, of_image = self._reject(canvas, boxes, of_image, search)
+        if len(boxes):
+            boxes, score, _ = self._look(canvas, boxes, of_image)
+            kept = score >= LOG_ODDS[2]
+            boxes, score, of_image = boxes[kept], score[kept], of_image[kept]
+            kept = outermost(boxes, score, of_image)
+            boxes, of_image = boxes[kept], of_image[kept]
+        return canvas, boxes, of_image
 
     def _propose(self, canvas: Tensor, search: Search) -> tuple[Tensor, Tensor]:
         """PNet at every scale: the best boxes (K, 4) of each image, and of which (K,)."""
@@ -228,14 +264,23 @@ def _on_images(
 ) -> Detections:
     """What was found on the canvases, in px of the images; one face each at most."""
     rows = of_image.numpy()
-    margin = round(search.margin * search.canvas)
-    scale = np.array([max(image.size) for image in images], np.float32)[rows] / search.canvas
     found = _nothing(len(images))
     found.faces[:] = faces.numpy()
     found.probability[rows] = probability.numpy()
-    found.boxes[rows] = (boxes.numpy() - margin) * scale[:, None]
-    found.points[rows] = (points.numpy() - margin) * scale[:, None, None]
+    found.boxes[rows] = _in_px(images, search, boxes, of_image)
+    found.points[rows] = _in_px(images, search, points, of_image)
     return found
+
+
+def _in_px(
+    images: Sequence[Image.Image], search: Search, places: Tensor, of_image: Tensor
+) -> np.ndarray:
+    """Places (K, ...) on the canvases in px of the images."""
+    margin = round(search.margin * search.canvas)
+    longer = np.array([max(image.size) for image in images], np.float32)
+    scale = longer[of_image.numpy()] / search.canvas
+    in_px: np.ndarray = (places.numpy() - margin) * scale.reshape(-1, *[1] * (places.dim() - 1))
+    return in_px
 
 
 def _in_blocks(network: nn.Module, inputs: Tensor, block: int) -> tuple[Tensor, ...]:

@@ -98,6 +98,7 @@ ORDER = (
     "inspection_report",
     "cli_tables",
     "cli_options",
+    "cli_predict",
     "cli_model",
     "cli_landmarks",
     "cli_shard",
@@ -134,7 +135,7 @@ RIVALS_ORDER = (
 )
 SUBPACKAGES = {"adapters", "rivals"}
 FACES_MAY_USE = {"errors", "storage", "workers", "shards", "labels", "seeding"}
-APART = {"__init__", "sphinx_plotly"}
+APART = {"__init__"}
 
 
 def imported(path: Path) -> set[str]:

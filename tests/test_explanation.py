@@ -15,6 +15,7 @@ from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.explanation import LAST_BLOCKS, explain, explain_images, side_by_side
 from face2exp_lib.labels import class_names
 from face2exp_lib.networks import Backbone, build_network
+from tests.test_inference import UpperLeft
 
 pytest.importorskip("captum", reason="the explain extra is not installed")
 
@@ -83,14 +84,15 @@ def test_overlay_leaves_cold_pixels_and_colours_hot_ones() -> None:
 def test_files(finished_runs: dict[str, Path], squares_root: Path, tmp_path: Path) -> None:
     paths = [squares_root / "squares" / "test" / name / "0.png" for name in ("sad", "fear")]
     written = explain_images(finished_runs["meta"], paths, tmp_path / "maps")
-    assert [path.parent.name for path, _, _ in written] == ["maps", "maps"]
-    for number, (path, label, probability) in enumerate(written):
+    assert [each.picture.parent.name for each in written] == ["maps", "maps"]
+    for number, (image, face, path, label, probability) in enumerate(written):
+        assert (image, face) == (str(paths[number]), 0)
         assert path.name == f"000{number}-0-{label}.png"
         with Image.open(path) as picture:
             assert picture.size == (896, 448)
         assert 1 / 7 - 1e-6 <= probability <= 1
     (one,) = explain_images(finished_runs["meta"], paths[:1], tmp_path / "maps", "fear")
-    assert one[1] == "fear"
+    assert one.label == "fear"
     assert len(list((tmp_path / "maps").iterdir())) in (2, 3)
 
 
@@ -131,6 +133,37 @@ def test_odd_names_become_plain(
 ) -> None:
     odd = tmp_path / "a b: ü.png"
     odd.write_bytes((squares_root / "squares" / "test" / "sad" / "0.png").read_bytes())
-    ((path, label, _),) = explain_images(finished_runs["meta"], [odd], tmp_path / "maps")
-    assert path.name == f"0000-a_b_-{label}.png"
-    assert label in class_names(7)
+    (one,) = explain_images(finished_runs["meta"], [odd], tmp_path / "maps")
+    assert one.picture.name == f"0000-a_b_-{one.label}.png"
+    assert one.label in class_names(7)
+
+
+def test_what_cannot_be_read_is_left_out_if_asked(
+    finished_runs: dict[str, Path], squares_root: Path, tmp_path: Path
+) -> None:
+    good = squares_root / "squares" / "test" / "sad" / "0.png"
+    (tmp_path / "broken.png").write_bytes(b"broken")
+    paths = [tmp_path / "broken.png", good]
+    with pytest.raises(Face2ExpError, match=r"broken\.png: not a readable image"):
+        explain_images(finished_runs["meta"], paths, tmp_path / "maps")
+    left_out: list[str] = []
+    (one,) = explain_images(finished_runs["meta"], paths, tmp_path / "maps", left_out=left_out)
+    assert one.image == str(good)
+    assert [text.split(": ")[0] for text in left_out] == [str(paths[0])]
+
+
+def test_every_face_of_a_photo_is_explained(
+    finished_runs: dict[str, Path], squares_root: Path, tmp_path: Path
+) -> None:
+    picture = tmp_path / "photo.png"
+    with Image.open(squares_root / "squares" / "test" / "sad" / "0.png") as image:
+        image.resize((80, 80)).save(picture)
+    run, detector, maps = finished_runs["meta"], UpperLeft(), tmp_path / "maps"
+    written = explain_images(run, [picture], maps, "sad", detector=detector, every_face=True)
+    assert [(each.face, each.picture.name) for each in written] == [
+        (1, "0000-photo-face1-sad.png"),
+        (2, "0001-photo-face2-sad.png"),
+    ]
+    (one,) = explain_images(run, [picture], maps, "sad", detector=detector)
+    assert (one.face, one.picture.name) == (0, "0000-photo-sad.png")
+    assert one.probability == written[0].probability != written[1].probability

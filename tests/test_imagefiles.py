@@ -84,7 +84,7 @@ def test_a_hidden_folder_that_is_named_itself_is_read(tmp_path: Path) -> None:
 
 
 def test_endings_are_counted() -> None:
-    assert endings(["a.txt", "b/c.MOV", "d.txt", "README"]) == ".txt 2, .mov 1, none 1"
+    assert endings(["a.txt", "b/c.MOV", "d.txt", "README"]) == ".txt 2, .mov 1, (none) 1"
 
 
 def test_list_images_is_sorted_deep_and_takes_images_only(tmp_path: Path) -> None:

@@ -17,7 +17,14 @@ from face2exp_lib.config import load_config
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import class_probabilities, evaluate_run, load_trained
 from face2exp_lib.images import PixelImages
-from face2exp_lib.inference import as_json, find_images, predict, predict_images, write_results
+from face2exp_lib.inference import (
+    as_json,
+    find_images,
+    predict,
+    predict_faces,
+    predict_images,
+    write_results,
+)
 from face2exp_lib.labels import class_names
 from face2exp_lib.splits import read_run_data
 
@@ -90,9 +97,31 @@ def test_folders_give_their_images_in_order_and_files_stay(squares_root: Path) -
 
 
 def test_folder_without_an_image(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("none")
-    with pytest.raises(Face2ExpError, match="no image below this folder"):
+    with pytest.raises(Face2ExpError, match="no image below this folder: give one"):
         find_images([tmp_path])
+    (tmp_path / "notes.txt").write_text("none")
+    with pytest.raises(
+        Face2ExpError, match=r"folder \(1 file left out: no image by .* name: \.txt 1\): give one"
+    ):
+        find_images([tmp_path])
+
+
+def test_what_a_folder_holds_beside_images_is_counted(tmp_path: Path, squares_root: Path) -> None:
+    for name in ("a.txt", "b.TXT", "c.mov", "README", "d.png"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "linked").symlink_to(squares_root, target_is_directory=True)
+    told: list[str] = []
+    assert find_images([tmp_path, squares_root / "people"], told)[0] == tmp_path / "d.png"
+    assert told == [
+        f"{tmp_path}: 4 files left out: no image by the end of the name: .txt 2, (none) 1, .mov 1",
+        f"{tmp_path}: 1 linked folders left out, such as linked",
+    ]
+    for number in range(30):
+        (tmp_path / f"x.{number}").write_bytes(b"")
+    told.clear()
+    find_images([tmp_path], told)
+    assert told[0].startswith(f"{tmp_path}: 34 files left out: no image by the end of the name: ")
+    assert told[0].endswith(", others 23")
 
 
 def test_broken_images_can_be_left_out(
@@ -148,11 +177,16 @@ def test_name_that_is_no_text_is_written_with_escapes(tmp_path: Path) -> None:
 
 
 class UpperLeft:
-    """Takes the upper left quarter of every picture for its face."""
+    """Takes the upper left quarter of every picture for its face, and the lower right one, too."""
 
     def detect(self, images: Sequence[Image.Image]) -> SimpleNamespace:
         half = [image.width / 2 for image in images]
         return SimpleNamespace(boxes=np.array([[0, 0, side, side] for side in half], np.float32))
+
+    def detect_all(self, images: Sequence[Image.Image]) -> list[SimpleNamespace]:
+        first = self.detect(images).boxes
+        both = [np.stack([box, box + box[2]]) for box in first]
+        return [SimpleNamespace(boxes=boxes, probability=np.array([1, 0.875])) for boxes in both]
 
 
 def test_faces_are_cropped_before_they_are_named(
@@ -168,3 +202,37 @@ def test_faces_are_cropped_before_they_are_named(
     assert found["image"] == str(tmp_path / "whole.png")
     (expected,) = predict_images(run, [face])
     assert found["probabilities"] == expected["probabilities"]
+
+
+def test_every_face_of_a_photo(
+    run: Path, squares_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two faces, each as if it had come alone."""
+    monkeypatch.setattr(sidecars, "MARGIN", 0.0)
+    singles = [squares_root / "squares" / "test" / name / "0.png" for name in ("sad", "fear")]
+    photo = Image.new("RGB", (80, 80))
+    for path, place in zip(singles, ((0, 0), (40, 40)), strict=True):
+        with Image.open(path) as image:
+            photo.paste(image, place)
+    photo.save(tmp_path / "photo.png")
+    (tmp_path / "broken.png").write_bytes(b"broken")
+    left_out: list[str] = []
+    paths = [tmp_path / "broken.png", tmp_path / "photo.png"]
+    found = predict_faces(run, paths, UpperLeft(), left_out=left_out)
+    assert [text.split(": ")[0] for text in left_out] == [str(paths[0])]
+    edges = ("left", "top", "right", "bottom")
+    for number, (one, alone) in enumerate(zip(found, predict_images(run, singles), strict=True)):
+        assert list(one) == ["image", "face", "faces", "box", "score", "label", "probabilities"]
+        assert (one["image"], one["face"], one["faces"]) == (str(paths[1]), number + 1, 2)
+        box = (40 * number, 40 * number, 40 * number + 40, 40 * number + 40)
+        assert one["box"] == dict(zip(edges, box, strict=True))
+        assert one["score"] == (1, 0.875)[number]
+        assert (one["label"], one["probabilities"]) == (alone["label"], alone["probabilities"])
+    assert json.loads(as_json(found)) == found
+    write_results(tmp_path / "r.csv", found)
+    with (tmp_path / "r.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    columns = ["image", "face", "faces", *edges, "score", "label", *class_names(7)]
+    assert list(rows[1]) == columns
+    numbers = ["2", "2", "40", "40", "80", "80", "0.875000"]
+    assert [rows[1][name] for name in columns[1:8]] == numbers

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageOps
 
 from face2exp_lib.adapters.rendered import read_rendered
@@ -113,6 +114,74 @@ def test_of_two_faces_the_large_central_one_is_kept(faces: list[Image.Image]) ->
     left, top, right, bottom = found.boxes[0]
     assert 130 < (left + right) / 2 < 280
     assert 80 < (top + bottom) / 2 < 230
+
+
+def photo(
+    faces: list[Image.Image], *places: tuple[int, int, int], size: tuple[int, int] = (900, 400)
+) -> Image.Image:
+    """Faces pasted at x, y, side, the first at the first place."""
+    picture = Image.new("RGB", size, (120, 120, 120))
+    for face, (x, y, side) in zip(faces, places, strict=False):
+        picture.paste(face.resize((side, side)), (x, y))
+    return picture
+
+
+def middles(boxes: np.ndarray) -> np.ndarray:
+    middle: np.ndarray = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return middle
+
+
+def test_all_faces_of_photos_from_left_to_right(faces: list[Image.Image]) -> None:
+    """Three, the first pasted on the right; none; one that the left edge cuts."""
+    places = ((640, 90, 200), (340, 60, 240), (40, 80, 200))
+    photos = [photo(faces, *places), photo(faces), photo(faces, (-40, 100, 200))]
+    found = Detector("group").detect_all(photos)
+    assert [len(of_photo.boxes) for of_photo in found] == [3, 0, 1]
+    expected = [(140, 180), (460, 180), (740, 190)]
+    assert np.abs(middles(found[0].boxes) - expected).max() < 50
+    assert np.abs(middles(found[2].boxes) - (60, 200)).max() < 50
+    assert found[2].boxes[0, 0] < 20
+    for of_photo in found:
+        assert of_photo.probability.shape == (len(of_photo.boxes),)
+        assert ((of_photo.probability > 0.7) & (of_photo.probability <= 1)).all()
+
+
+def test_all_faces_do_not_depend_on_the_photos_beside_them(faces: list[Image.Image]) -> None:
+    detector = Detector("group")
+    photos = [photo(faces, (40, 80, 200), (500, 60, 90)), photo(faces[3:], (10, 10, 380))]
+    together = detector.detect_all(photos)
+    alone = [detector.detect_all([each])[0] for each in photos]
+    assert [len(each.boxes) for each in together] == [2, 1]
+    for one, other in zip(together, alone, strict=True):
+        for values, same in zip(one, other, strict=True):
+            assert np.array_equal(values, same)
+    assert detector.detect_all([]) == []
+
+
+def test_a_group_is_told_whole(faces: list[Image.Image]) -> None:
+    """More, and smaller ones, than `detect` looks for."""
+    places = [(20 + 90 * column, 20 + 100 * row, 70) for row in range(4) for column in range(6)]
+    (found,) = Detector("group").detect_all([photo(faces, *places, size=(1200, 500))])
+    assert len(found.boxes) == 24 == len({tuple(middle // 90) for middle in middles(found.boxes)})
+    assert (np.diff(middles(found.boxes)[:, 0]) >= 0).all()
+
+
+def test_one_face_has_one_box_and_none_beyond_the_picture(
+    faces: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three boxes of one face, and one whose middle is outside."""
+    detector = Detector("group")
+    boxes = torch.tensor(
+        [[400, 400, 600, 600], [410, 400, 610, 600], [390, 410, 590, 610], [0, 0, 90, 90]]
+    ).float()
+    score, margin = torch.tensor([2.0, 3.0, 1.0, 4.0]), round(0.1 * 1024)
+    monkeypatch.setattr(
+        detector, "_find", lambda images, search: (torch.empty(0), boxes, torch.zeros(4).long())
+    )
+    monkeypatch.setattr(detector, "_look", lambda canvas, looked, of_image: (boxes, score, None))
+    (found,) = detector.detect_all([Image.new("RGB", (1024, 1024))])
+    assert found.boxes.tolist() == [[410 - margin, 400 - margin, 610 - margin, 600 - margin]]
+    assert found.probability.tolist() == pytest.approx([1 / (1 + np.exp(-3))])
 
 
 def test_scales_are_chosen_by_the_faces_that_are_looked_for() -> None:

@@ -69,12 +69,57 @@ def test_wheel_holds_the_library_its_faces_and_its_configs_and_nothing_else(whee
     assert licences == {"LICENSE", "face2exp_lib/faces/NOTICE"}
 
 
-def test_wheel_has_the_command_and_the_figure_renderer(wheel: Path) -> None:
+def test_wheel_enters_its_command_and_nothing_of_the_book(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith("/entry_points.txt"))
         entry_points = archive.read(name).decode()
-    assert "face2exp = face2exp_lib.cli:main" in entry_points
-    assert "plotly = face2exp_lib.sphinx_plotly:PlotlyRenderer" in entry_points
+    assert entry_points.split("\n", 1) == [
+        "[console_scripts]",
+        "face2exp = face2exp_lib.cli:main\n",
+    ]
+
+
+FIGURE = {
+    "application/vnd.plotly.v1+json": {"data": [{"type": "bar", "y": [1]}], "layout": {}},
+    "text/html": "<p>how somebody else's book shows it</p>",
+}
+
+
+def test_installed_wheel_leaves_the_books_of_others_as_they_are(
+    installed: dict[str, str], tmp_path: Path
+) -> None:
+    """The same pages beside our wheel, and where nothing of our name enters anything."""
+    nbformat = pytest.importorskip("nbformat", reason="the extra `book` is missing")
+    book, nobody = tmp_path / "book", tmp_path / "nobody"
+    book.mkdir()
+    (book / "conf.py").write_text(
+        'extensions = ["myst_nb"]\nnb_execution_mode = "off"\nroot_doc = "page"\n'
+    )
+    output = nbformat.v4.new_output("display_data", data=FIGURE)
+    cells = [
+        nbformat.v4.new_markdown_cell("# A figure"),
+        nbformat.v4.new_code_cell("figure", outputs=[output]),
+    ]
+    language = {"language_info": {"name": "python", "pygments_lexer": "python"}}
+    page = nbformat.v4.new_notebook(cells=cells, metadata=language)
+    nbformat.write(page, book / "page.ipynb")
+    # An empty distribution of our name hides what the environment of these tests has installed.
+    (nobody / "face2exp_lib-0.dist-info").mkdir(parents=True)
+    (nobody / "face2exp_lib-0.dist-info/METADATA").write_text("Name: face2exp-lib\nVersion: 0\n")
+    pages = {}
+    for name, path in (("with", installed["PYTHONPATH"]), ("without", str(nobody))):
+        out = tmp_path / name
+        run(
+            sys.executable, "-m", "sphinx", "-q", "-d", tmp_path / f"{name}-doctrees", book, out,
+            cwd=tmp_path, env=installed | {"PYTHONPATH": path},
+        )  # fmt: skip
+        pages[name] = {
+            file.relative_to(out): file.read_bytes()
+            for file in out.rglob("*")
+            if file.suffix in (".html", ".js")
+        }
+    assert b"how somebody else" in pages["without"][Path("page.html")]
+    assert pages["with"] == pages["without"]
 
 
 def test_installed_wheel_trains_and_evaluates_in_an_empty_folder(

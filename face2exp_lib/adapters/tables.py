@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import Skipped
+from face2exp_lib.imagefiles import LEFT_BEHIND_TOLD
 from face2exp_lib.labels import Codes, left_out, parse_label
 
 MAX_FIELD_CHARS = 2**24
 MAX_LINE_CHARS = 2**16
 DELIMITERS = ",;\t"
-LEFT_BEHIND = "left there by a system or a tool (hidden files, .ipynb_checkpoints, __MACOSX, ...)"
 
 
 class BadRows:
@@ -55,7 +55,7 @@ class BadRows:
 
     def left_behind(self, name: str) -> None:
         """Count a file or folder that is none of the set's."""
-        self.leave_out(name, LEFT_BEHIND)
+        self.leave_out(name, LEFT_BEHIND_TOLD)
 
     def label(self, text: str, codes: Codes, image: str, where: str) -> int | None:
         """The label of a row, or None where the row is not to be used."""

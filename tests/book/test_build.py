@@ -13,8 +13,8 @@ import pytest
 from bs4 import BeautifulSoup
 from docutils import nodes
 
+from book.plotly_figures import MIME_TYPE, PlotlyRenderer, offer_colab, tables_of_states
 from face2exp_lib.figures import moving
-from face2exp_lib.sphinx_plotly import MIME_TYPE, PlotlyRenderer, offer_colab, tables_of_states
 from tests.book.conftest import ROOT, build
 
 
@@ -33,7 +33,9 @@ def test_plotly_is_loaded_once_and_only_where_there_is_a_figure(html: Path) -> N
 def test_figure_without_alternative_text_and_failing_cell_break_the_build(
     tmp_path: Path, jupyter_env: dict[str, str]
 ) -> None:
-    (tmp_path / "_config.yml").write_text((ROOT / "_config.yml").read_text())
+    (tmp_path / "book").mkdir()
+    for name in ("_config.yml", "book/plotly_figures.py"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: page\n")
     source = "import plotly.graph_objects as go\n\ngo.Figure(go.Bar(y=[1]))"
     page = nbformat.v4.new_notebook(

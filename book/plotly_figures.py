@@ -1,8 +1,8 @@
 """What the book asks of Sphinx: plotly figures and formulas that need no network.
 
-As a MyST-NB renderer it turns the `application/vnd.plotly.v1+json` that a bare plotly figure
-stores into a drawn figure, so notebooks need no renderer of their own and stay small. As a Sphinx
-extension it puts plotly.js and MathJax beside the pages, copied from the installed packages.
+A Sphinx extension that `_config.yml` names. It turns the `application/vnd.plotly.v1+json` that a
+bare plotly figure stores into a drawn figure, so notebooks need no renderer of their own and stay
+small, and puts plotly.js and MathJax beside the pages, copied from the installed packages.
 
 Below each figure the page has what plotly does not offer: its sliders as inputs of the browser,
 which a keyboard, a screen reader and a thumb can move, and its numbers as a table.
@@ -106,9 +106,12 @@ MOST_ROWS = 60  # of a table; of a longer series every so many rows
 
 
 class PlotlyRenderer:
-    """MyST-NB mime renderer, named by the entry point in pyproject.toml."""
+    """Renderer of a mime type, as MyST-NB calls it."""
 
-    mime_priority_overrides: ClassVar = [("html", MIME_TYPE, 1), ("singlehtml", MIME_TYPE, 1)]
+    mime_priority_overrides: ClassVar = [
+        ("html", MIME_TYPE, 1),
+        ("singlehtml", MIME_TYPE, 1),
+    ]
 
     @staticmethod
     def handle_mime(
@@ -134,7 +137,9 @@ class PlotlyRenderer:
         content = DRAWN_FIGURE.format(
             id=name,
             alt=html.escape(alt or ""),
-            inputs="".join(slider_input(name, *slider) for slider in enumerate(sliders)),
+            inputs="".join(
+                slider_input(name, *slider) for slider in enumerate(sliders)
+            ),
             table=DATA_TABLE.format(id=name, tables=table) if table else "",
             sliders=in_script([slider["steps"] for slider in sliders]),
             figure=in_script(figure),
@@ -159,7 +164,9 @@ def slider_input(name: str, number: int, slider: dict[str, Any]) -> str:
     return SLIDER_INPUT.format(
         id=name,
         number=number,
-        prefix=html.escape(slider.get("currentvalue", {}).get("prefix", "").strip()),
+        prefix=html.escape(
+            slider.get("currentvalue", {}).get("prefix", "").strip()
+        ),
         last=len(slider["steps"]) - 1,
         active=active,
         label=html.escape(str(slider["steps"][active]["label"])),
@@ -169,8 +176,13 @@ def slider_input(name: str, number: int, slider: dict[str, Any]) -> str:
 def tables_of_states(figure: dict[str, Any]) -> str:
     """The numbers of a figure, or of each state of one that moves; all but the state that is shown
     are hidden."""
-    frames, sliders = figure.get("frames", []), figure["layout"].get("sliders", [])
-    if not frames or [len(slider["steps"]) for slider in sliders] != [len(frames)]:
+    frames, sliders = (
+        figure.get("frames", []),
+        figure["layout"].get("sliders", []),
+    )
+    if not frames or [len(slider["steps"]) for slider in sliders] != [
+        len(frames)
+    ]:
         return data_tables(figure["data"], figure["layout"])
     tables = [data_tables(frame["data"], figure["layout"]) for frame in frames]
     if not any(tables):
@@ -192,12 +204,16 @@ def data_tables(traces: list[dict[str, Any]], layout: dict[str, Any]) -> str:
         if "z" in trace:
             rows = [
                 [name, *row]
-                for name, row in zip(_values(trace["y"]), _values(trace["z"]), strict=True)
+                for name, row in zip(
+                    _values(trace["y"]), _values(trace["z"]), strict=True
+                )
             ]
             tables.append(_table(["", *_values(trace["x"])], rows))
         elif "x" in trace and "y" in trace:
             lying = trace.get("orientation") == "h"
-            series.append({**trace, "x": trace["y"], "y": trace["x"]} if lying else trace)
+            series.append(
+                {**trace, "x": trace["y"], "y": trace["x"]} if lying else trace
+            )
     by_x: dict[str, list[dict[str, Any]]] = {}
     for trace in series:
         by_x.setdefault(json.dumps(_values(trace["x"])), []).append(trace)
@@ -213,8 +229,13 @@ def data_tables(traces: list[dict[str, Any]], layout: dict[str, Any]) -> str:
 def _values(values: Any) -> list[Any]:
     """A list, or what plotly packs an array into."""
     if isinstance(values, dict):
-        array = np.frombuffer(base64.b64decode(values["bdata"]), values["dtype"])
-        shape = [int(side) for side in str(values.get("shape", len(array))).split(",")]
+        array = np.frombuffer(
+            base64.b64decode(values["bdata"]), values["dtype"]
+        )
+        shape = [
+            int(side)
+            for side in str(values.get("shape", len(array))).split(",")
+        ]
         unpacked: list[Any] = array.reshape(shape).tolist()
         return unpacked
     return list(values)
@@ -226,14 +247,22 @@ def _axis(layout: dict[str, Any], name: str) -> str:
 
 def _table(head: list[Any], rows: list[list[Any]]) -> str:
     def cells(kind: str, row: list[Any]) -> str:
-        return "".join(f"<{kind}>{html.escape(_text(value))}</{kind}>" for value in row)
+        return "".join(
+            f"<{kind}>{html.escape(_text(value))}</{kind}>" for value in row
+        )
 
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     return f"<table><tr>{cells('th', head)}</tr>{body}</table>"
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return (
+        ""
+        if value is None
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 def offer_colab(app: "Sphinx", config: "Config") -> None:
@@ -243,7 +272,9 @@ def offer_colab(app: "Sphinx", config: "Config") -> None:
     known = bool(options.get("repository_url"))
     options["use_download_button"] = known
     if known:
-        options.setdefault("launch_buttons", {})["colab_url"] = "https://colab.research.google.com"
+        options.setdefault("launch_buttons", {})["colab_url"] = (
+            "https://colab.research.google.com"
+        )
 
 
 def skip_tuple_fields(
@@ -274,16 +305,28 @@ def copy_scripts(app: "Sphinx") -> None:
 
 
 def load_assets(
-    app: "Sphinx", pagename: str, templatename: str, context: dict, doctree: nodes.document | None
+    app: "Sphinx",
+    pagename: str,
+    templatename: str,
+    context: dict,
+    doctree: nodes.document | None,
 ) -> None:
     """Load plotly.js on the pages that have a figure, once each, and the style on all."""
     app.add_css_file("face2exp.css")
-    if doctree is not None and any(node.get("plotly") for node in doctree.findall(nodes.raw)):
+    if doctree is not None and any(
+        node.get("plotly") for node in doctree.findall(nodes.raw)
+    ):
         app.add_js_file("plotly.min.js", loading_method="defer")
 
 
 def setup(app: "Sphinx") -> dict[str, Any]:
     """Sphinx extension."""
+    from myst_nb.core.render import load_mime_renders
+
+    # MyST-NB finds renderers by entry points alone, which reach into every book of an environment:
+    # ours joins the list that it keeps of them, in this process.
+    if PlotlyRenderer not in (renderers := load_mime_renders()):
+        renderers.append(PlotlyRenderer)
     app.connect("config-inited", offer_colab)
     app.connect("autodoc-skip-member", skip_tuple_fields)
     app.connect("builder-inited", copy_scripts)
