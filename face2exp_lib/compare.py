@@ -32,7 +32,7 @@ from face2exp_lib.evaluation import evaluate_run
 from face2exp_lib.plans import plan_run
 from face2exp_lib.provenance import environment
 from face2exp_lib.run_options import Data
-from face2exp_lib.scores import read_evaluation
+from face2exp_lib.scores import evaluation_path, read_evaluation
 from face2exp_lib.splits import RunData, read_run_data
 from face2exp_lib.storage import read_json, read_jsonl, write_json, write_text
 from face2exp_lib.training import train
@@ -232,7 +232,7 @@ def _validation_score(run: Run) -> float:
 
 
 def _record(run: Run) -> dict[str, Any]:
-    evaluation = read_evaluation(run.run_dir / f"evaluation-{run.split}.json")
+    evaluation = read_evaluation(evaluation_path(run.run_dir, str(run.split)))
     return {
         "seed": run.config.seed,
         "config_digest": config_digest(run.config),

@@ -42,6 +42,11 @@ def evaluate_predictions(predictions: Predictions) -> dict[str, Any]:
     return _completed(result, bootstrap)
 
 
+def evaluation_path(run_dir: Path, name: str) -> Path:
+    """Where a run keeps its evaluation on a part, `val` or `test`, or on another set."""
+    return run_dir / f"evaluation-{name}.json"
+
+
 def read_evaluation(path: Path) -> dict[str, Any]:
     """Read an evaluation; what files of earlier versions lack is worked out from their counts.
 
@@ -52,11 +57,14 @@ def read_evaluation(path: Path) -> dict[str, Any]:
 
 
 def completed(result: dict[str, Any]) -> dict[str, Any]:
-    """An evaluation of any version with `flip`, `macro_f1` and `intervals`.
+    """An evaluation of any version with `flip`, `macro_f1`, `intervals` and `missing_classes`.
 
-    `intervals` has the `level`, Wilson's for each `per_class_accuracy`, and the `bootstrap`.
+    `intervals` has the `level`, Wilson's for each `per_class_accuracy`, and the `bootstrap`;
+    `missing_classes` names those without images, which no measure covers.
     """
-    return result if "intervals" in result else {"flip": False, **_completed(result, None)}
+    if "intervals" not in result:
+        return {"flip": False, **_completed(result, None)}
+    return {"missing_classes": _missing(result), **result}
 
 
 def _completed(result: dict[str, Any], bootstrap: dict[str, Any] | None) -> dict[str, Any]:
@@ -64,9 +72,14 @@ def _completed(result: dict[str, Any], bootstrap: dict[str, Any] | None) -> dict
     return {
         **result,
         "macro_f1": float(measures(confusion)["macro_f1"]),
+        "missing_classes": _missing(result),
         "intervals": {
             "level": LEVEL,
             "per_class_accuracy": wilson_intervals(confusion, result["class_names"]),
             "bootstrap": bootstrap or bootstrap_intervals(confusion),
         },
     }
+
+
+def _missing(result: dict[str, Any]) -> list[str]:
+    return [name for name in result["class_names"] if name not in result["per_class_accuracy"]]

@@ -11,19 +11,32 @@ from face2exp_lib.budget import LABELS_ALONE
 from face2exp_lib.config import RunConfig
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet, without_copies
-from face2exp_lib.imagelists import Draw, list_digest, read_draw, read_drops
+from face2exp_lib.imagelists import (
+    LISTED,
+    Draw,
+    list_digest,
+    must_lack_none,
+    read_draw,
+    read_drops,
+    rows_of_list,
+    without_dropped,
+)
 from face2exp_lib.labels import class_names
 from face2exp_lib.sampling import (
     balanced_draw,
-    class_counts,
     images_per_class,
+    missing_classes,
     proportional_draw,
 )
 from face2exp_lib.sources import below_data_root
 from face2exp_lib.streaming import ShardedFaces, open_stream
 
 COPIES = "copies of evaluation images"
-LISTED = "listed in data.drop"
+MISSING = {  # what it means that a set lacks a class
+    "labelled": "nothing teaches the network to name it",
+    "validation": "it has no part in choosing the checkpoint",
+    "test": "its accuracy is not measured",
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,7 @@ class LabelledData:
         labelled: D_FER = Smp(D'_FER), or all of D'_FER where the config says so.
         validation, test: what chooses the checkpoint, what is read once at the end.
         left_out: set -> reason -> number of images that training does without.
+        missing: `labelled`, `validation` or `test` -> the classes that it does not show, if any.
     """
 
     long_tailed: FaceSet
@@ -42,6 +56,14 @@ class LabelledData:
     validation: FaceSet
     test: FaceSet
     left_out: dict[str, dict[str, int]]
+    missing: dict[str, list[str]]
+
+    def notes(self) -> list[str]:
+        """What to tell of classes that a set does not show."""
+        return [
+            f"note: {getattr(self, name).name} shows no {', '.join(classes)}: {MISSING[name]}"
+            for name, classes in self.missing.items()
+        ]
 
 
 @dataclass(frozen=True)
@@ -58,18 +80,37 @@ class RunData(LabelledData):
 
     def record(self) -> dict[str, Any]:
         """Of each set the number of images, digests of its list and its table of landmarks, and how
-        many landmarks were not found; and what was left out."""
+        many landmarks were not found; what was left out, and which classes a set lacks."""
         names = ("long_tailed", "labelled", "validation", "test", "unlabelled")
         sets = {name: getattr(self, name) for name in names}
         return {
             "sets": {name: _about(faces) for name, faces in sets.items()},
             "left_out": self.left_out,
+            "missing_classes": self.missing,
         }
 
 
 def read_test(config: RunConfig, data_root: Path | None) -> FaceSet:
     """The test part alone, without looking at any other set."""
-    return _of_classes(config.data.test.read(data_root), config.data.num_classes)
+    return of_classes(config.data.test.read(data_root), config.data.num_classes)
+
+
+def read_validation(config: RunConfig, data_root: Path | None) -> FaceSet:
+    """The validation part: a set of its own, or cut from the labelled one. No more is read."""
+    if config.data.validation is None:
+        return read_labelled_data(config, data_root).validation
+    return of_classes(config.data.validation.read(data_root), config.data.num_classes)
+
+
+def of_classes(faces: FaceSet, num_classes: int) -> FaceSet:
+    """The faces of a run's classes: with seven of them, all but those of contempt.
+
+    Raises:
+        Face2ExpError: if they show fewer than two classes.
+    """
+    kept = faces.subset(np.flatnonzero(faces.known_labels() < num_classes))
+    _must_show_two(kept)
+    return kept
 
 
 def read_run_data(config: RunConfig, data_root: Path | None) -> RunData:
@@ -79,7 +120,7 @@ def read_run_data(config: RunConfig, data_root: Path | None) -> RunData:
     other way round.
 
     Raises:
-        Face2ExpError: if a set is missing, a class is empty, or a draw asks for too many.
+        Face2ExpError: if a set is missing or shows but one class, or a draw asks for too many.
     """
     parts = read_labelled_data(config, data_root)
     drops = _drops(config, data_root)
@@ -95,10 +136,10 @@ def read_run_data(config: RunConfig, data_root: Path | None) -> RunData:
         held_out = {digest for part in evaluation for digest in part.digests()}
         listed = drops.get(unlabelled.name, set())
         unlabelled, num_listed, num_copies, lacking = unlabelled.without(listed, held_out)
-        _must_lack_none(unlabelled.name, lacking)
+        must_lack_none(unlabelled.name, lacking)
         left_out = {LISTED: num_listed, COPIES: num_copies}
     else:
-        unlabelled, left_out = _dropped(drops, unlabelled)
+        unlabelled, left_out = without_dropped(drops, unlabelled)
         if evaluation:
             kept = without_copies(unlabelled, evaluation)
             left_out[COPIES] = len(unlabelled) - len(kept)
@@ -123,6 +164,7 @@ def read_run_data(config: RunConfig, data_root: Path | None) -> RunData:
         parts.validation,
         parts.test,
         {**parts.left_out, "unlabelled": left_out},
+        parts.missing,
         unlabelled,
         budget,
     )
@@ -133,19 +175,19 @@ def read_labelled_data(config: RunConfig, data_root: Path | None) -> LabelledDat
     data, names = config.data, class_names(config.data.num_classes)
     test = read_test(config, data_root)
     listed = data.labelled.read(data_root)
-    pool, left_out = _dropped(_drops(config, data_root), listed)
-    pool = _of_classes(pool, len(names))
+    pool, left_out = without_dropped(_drops(config, data_root), listed)
+    pool = of_classes(pool, len(names))
     unheld = without_copies(pool, [test])
     left_out["copies of test images"] = len(pool) - len(unheld)
     pool = unheld
     draw = Draw({}, {})
     if data.draw is not None:
-        draw = _draw_of_classes(read_draw(below_data_root(data.draw, data_root)), len(names))
+        draw = read_draw(below_data_root(data.draw, data_root)).of_classes(len(names))
     if data.validation is not None:
-        validation = _of_classes(data.validation.read(data_root), len(names))
+        validation = of_classes(data.validation.read(data_root), len(names))
     else:
         if draw.validation:
-            chosen = _rows_of(draw.validation, pool, listed, data.draw)
+            chosen = rows_of_list(draw.validation, pool, listed, data.draw)
         else:
             free = np.flatnonzero([image not in draw.train for image in pool.ids])
             chosen = free[
@@ -158,17 +200,27 @@ def read_labelled_data(config: RunConfig, data_root: Path | None) -> LabelledDat
                 )
             ]
         validation = pool.subset(chosen, f"{pool.name} (validation)")
+        before = pool
         pool = pool.subset(np.setdiff1d(np.arange(len(pool)), chosen))
+        _must_keep_classes(before, pool)
     unheld = without_copies(pool, [validation])
     left_out["copies of validation images"] = len(pool) - len(unheld)
     pool = unheld
-    _must_have_all_classes((pool, validation, test), names)
+    _must_show_two(pool)
+    _must_show_two(validation)
     if draw.train:
-        labelled = pool.subset(_rows_of(draw.train, pool, listed, data.draw), f"{pool.name} (list)")
-        _must_have_all_classes((labelled,), names)
+        rows = rows_of_list(draw.train, pool, listed, data.draw)
+        labelled = pool.subset(rows, f"{pool.name} (list)")
+        _must_show_two(labelled)
     else:
         labelled = _smp(config, pool)
-    return LabelledData(pool, labelled, validation, test, {"labelled": left_out})
+    parts = {"labelled": labelled, "validation": validation, "test": test}
+    missing = {
+        name: classes
+        for name, part in parts.items()
+        if (classes := missing_classes(part.known_labels(), names))
+    }
+    return LabelledData(pool, labelled, validation, test, {"labelled": left_out}, missing)
 
 
 def _smp(config: RunConfig, pool: FaceSet) -> FaceSet:
@@ -178,7 +230,8 @@ def _smp(config: RunConfig, pool: FaceSet) -> FaceSet:
     if data.balanced:
         per_class = data.per_class
         if data.percent is not None:
-            per_class = images_per_class(len(pool), data.percent, len(names))
+            num_shown = len(names) - len(missing_classes(labels, names))
+            per_class = images_per_class(len(pool), data.percent, num_shown)
         drawn = balanced_draw(
             labels, names, per_class=per_class, seed=config.seed, purpose="training"
         )
@@ -229,72 +282,17 @@ def _digest(faces: FaceSet | ShardedFaces) -> str:
     return faces.digest if isinstance(faces, ShardedFaces) else list_digest(faces)
 
 
-def _must_lack_none(name: str, lacking: set[str]) -> None:
-    if lacking:
+def _must_show_two(faces: FaceSet) -> None:
+    shown = [class_names(8)[code] for code in np.unique(faces.known_labels())]
+    if len(shown) < 2:
+        alone = f"{shown[0]} alone" if shown else "no class"
+        raise Face2ExpError(f"{faces.name}: shows {alone}: add images of two classes or more")
+
+
+def _must_keep_classes(before: FaceSet, after: FaceSet) -> None:
+    taken = np.setdiff1d(before.known_labels(), after.known_labels())
+    if len(taken):
         raise Face2ExpError(
-            f"data.drop: {name} lacks {len(lacking)} of the images that it lists, such as "
-            f"{min(lacking)}: audit the set again"
+            f"{before.name}: validation takes all images of {class_names(8)[taken[0]]}, and none "
+            "is left to train on: lower data.validation_per_class, or list fewer"
         )
-
-
-def _dropped(drops: dict[str, set[str]], faces: FaceSet) -> tuple[FaceSet, dict[str, int]]:
-    """The set less what `data.drop` lists of it, and a count of that.
-
-    Raises:
-        Face2ExpError: if the table lists an image that the set lacks.
-    """
-    dropped, ids = drops.get(faces.name, set()), faces.ids
-    lacking = dropped.difference(ids)
-    _must_lack_none(faces.name, lacking)
-    kept = np.flatnonzero([image not in dropped for image in ids])
-    return faces.subset(kept), {LISTED: len(ids) - len(kept)}
-
-
-def _draw_of_classes(draw: Draw, num_classes: int) -> Draw:
-    parts = (
-        {image: label for image, label in part.items() if label < num_classes}
-        for part in (draw.train, draw.validation)
-    )
-    return Draw(*parts)
-
-
-def _rows_of(part: dict[str, int], pool: FaceSet, listed: FaceSet, path: str | None) -> np.ndarray:
-    """Where the images of a draw's list stand in `pool`, sorted.
-
-    Raises:
-        Face2ExpError: if one is not there or has another label there.
-    """
-    row_of = {image: row for row, image in enumerate(pool.ids)}
-    lacking = sorted(part.keys() - row_of.keys())
-    if lacking:
-        unknown = sorted(set(lacking).difference(listed.ids))
-        if unknown:
-            raise Face2ExpError(
-                f"{path}: {listed.name} lacks {len(unknown)} of the images that it lists, such as "
-                f"{unknown[0]}: take the list's own set"
-            )
-        raise Face2ExpError(
-            f"{path}: {len(lacking)} of the images that it lists may not be trained on, such as "
-            f"{lacking[0]}: copies of evaluation images, or in data.drop: draw again"
-        )
-    labels = pool.known_labels()
-    for image, label in part.items():
-        held = int(labels[row_of[image]])
-        if held != label:
-            names = class_names(8)
-            raise Face2ExpError(
-                f"{path}: {image} is '{names[label]}' there and '{names[held]}' in {listed.name}: "
-                "take the list's own set and codes"
-            )
-    return np.sort(np.array([row_of[image] for image in part], dtype=np.int64))
-
-
-def _must_have_all_classes(parts: tuple[FaceSet, ...], names: tuple[str, ...]) -> None:
-    for part in parts:
-        for name, count in class_counts(part.known_labels(), names).items():
-            if count == 0:
-                raise Face2ExpError(f"{part.name}: class '{name}' has no image: add some")
-
-
-def _of_classes(faces: FaceSet, num_classes: int) -> FaceSet:
-    return faces.subset(np.flatnonzero(faces.known_labels() < num_classes))

@@ -96,17 +96,21 @@ def test_evaluation_in_several_batches_counts_every_face_once(
     assert result["overall_accuracy"] == 100
 
 
-def test_empty_class_is_an_error(squares_root: Path) -> None:
+def test_a_class_without_images_is_in_no_mean(squares_root: Path) -> None:
+    """Six classes are left, of which one is wrong."""
     faces = read_class_folders(squares_root / "squares", "test", "names")
     part = faces.subset((faces.known_labels() != 2).nonzero()[0])
-    with pytest.raises(Face2ExpError, match="no image of class surprise to evaluate"):
-        evaluate_network(
-            ByColour(fooled=-1),
-            DecodedFaces(part, 40, in_memory=True),
-            view_size=32,
-            num_classes=7,
-            workers=0,
-        )
+    result = evaluate_network(
+        ByColour(fooled=3),
+        DecodedFaces(part, 40, in_memory=True),
+        view_size=32,
+        num_classes=7,
+        workers=0,
+    )
+    assert "surprise" not in result["per_class_accuracy"]
+    assert result["mean_class_accuracy"] == pytest.approx(500 / 6)
+    assert result["std_class_accuracy"] == pytest.approx(100 / 6 * 5**0.5)
+    assert len(result["class_names"]) == len(result["confusion_matrix"]) == 7
 
 
 def test_prediction_uses_the_running_statistics_and_leaves_the_mode() -> None:
@@ -197,7 +201,7 @@ def test_test_part_is_read_once(
     def touched(*_: Any) -> None:
         raise AssertionError("the test part was read again")
 
-    monkeypatch.setattr(evaluation, "read_run_data", touched)
+    monkeypatch.setattr(evaluation, "read_test", touched)
     monkeypatch.setattr(evaluation, "load_trained", touched)
     again, fresh = evaluate_run(run, "test", None)
     assert not fresh
@@ -242,6 +246,14 @@ def test_reading_that_breaks_off_counts(
     assert not (run / "evaluation-test.json").exists()
     result, _ = evaluate_run(run, "test", squares_root)
     assert result["test_readings"] == 2
+
+
+def test_validation_needs_no_unlabelled_faces(
+    run: Path, squares_root: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(squares_root / "squares", tmp_path / "root" / "squares")
+    result, _ = evaluate_run(run, "val", tmp_path / "root")  # no `people` there
+    assert result["num_images"] == 14
 
 
 def test_validation_may_be_read_with_other_options(run: Path, squares_root: Path) -> None:

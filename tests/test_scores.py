@@ -22,6 +22,18 @@ def predictions(identities: list[str] | None) -> Predictions:
     return Predictions(images, labels, np.eye(2)[predicted], ("a", "b"), identities)
 
 
+def test_a_set_without_a_class_names_it() -> None:
+    found = predictions(None)
+    labels = np.where(found.labels == 1, 2, 0)
+    probabilities = np.eye(3, dtype=np.float32)[np.where(found.predicted == 1, 2, 0)]
+    result = evaluate_predictions(Predictions(found.images, labels, probabilities, ("a", "b", "c")))
+    assert result["missing_classes"] == ["b"]
+    assert list(result["per_class_accuracy"]) == ["a", "c"]
+    assert list(result["intervals"]["per_class_accuracy"]) == ["a", "c"]
+    assert result["mean_class_accuracy"] == 75  # as of the two alone
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
 def test_intervals_beside_the_measures() -> None:
     result = evaluate_predictions(predictions(None))
     assert result["mean_class_accuracy"] == 75  # a: 10 of 20, b: all
