@@ -1,4 +1,4 @@
-"""The commands of `face2exp` that look at a run's network: evaluate, predict, explain and others.
+"""The commands of `face2exp` that look at a run's network: predict, explain and others.
 
 A command imports what it needs when it runs: `--help` need not wait for torch.
 """
@@ -9,23 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from face2exp_lib.cli_options import add_command, add_data_root
+from face2exp_lib.cli_evaluate import add_evaluate_command
+from face2exp_lib.cli_options import add_command, add_data_root, add_flip, add_run
 from face2exp_lib.errors import Face2ExpError
 
 MOST_FACES = 1000  # of `face2exp_lib.mismatch`
-MEASURES = ("overall_accuracy", "mean_class_accuracy", "std_class_accuracy", "macro_f1")
 
 
 def add_model_commands(commands: Any) -> None:
     """Add them to the parser's group of commands."""
-    added = add_command(commands, "evaluate", _evaluate, "Evaluate a run's best checkpoint.")
-    _add_run(added)
-    added.add_argument("--split", choices=("val", "test"), default="val")
-    _add_flip(added)
-    add_data_root(added)
-
+    add_evaluate_command(commands)
     added = add_command(commands, "predict", _predict, "Name the expressions of faces.")
-    _add_run(added)
+    add_run(added)
     added.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="files and folders")
     added.add_argument("--json", action="store_true", help="print JSON")
     added.add_argument(
@@ -34,30 +29,30 @@ def add_model_commands(commands: Any) -> None:
         help="find the face first: in pictures of one large face, or in photos",
     )
     added.add_argument("--out", type=Path, metavar="FILE", help="write a .csv or .json instead")
-    _add_flip(added)
+    add_flip(added)
     added.add_argument(
         "--skip-bad", action="store_true", help="leave out what cannot be read, and tell"
     )
 
     added = add_command(commands, "export", _export, "Write the network as ONNX, and check it.")
-    _add_run(added)
+    add_run(added)
     added.add_argument("--out", type=Path, required=True, metavar="MODEL.onnx")
     add_data_root(added)
 
     added = add_command(commands, "explain", _explain, "Show by Grad-CAM what spoke for a class.")
-    _add_run(added)
+    add_run(added)
     added.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="files and folders")
     added.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     added.add_argument("--label", metavar="CLASS", help="default: the most probable of each")
 
     added = add_command(commands, "card", _card, "Write a model card from what a run left behind.")
-    _add_run(added)
+    add_run(added)
     added.add_argument(
         "--out", type=Path, metavar="FILE", help="default: MODEL_CARD.md in the run's folder"
     )
 
     added = add_command(commands, "analyse", _analyse, "Were a run's pseudo labels right?")
-    _add_run(added)
+    add_run(added)
     added.add_argument(
         "--truth",
         type=Path,
@@ -68,7 +63,7 @@ def add_model_commands(commands: Any) -> None:
     add_data_root(added)
 
     added = add_command(commands, "mismatch", _mismatch, "How far apart FER and FR faces are seen.")
-    _add_run(added)
+    add_run(added)
     added.add_argument(
         "--before", type=Path, metavar="RUN_DIR", help="compare with it; else the initial weights"
     )
@@ -86,48 +81,10 @@ def add_model_commands(commands: Any) -> None:
     add_data_root(added)
 
 
-def _add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
-
-
-def _add_flip(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--flip", action="store_true", help="average each image and its mirror image"
-    )
-
-
 def _most_faces(text: str) -> int:
     if not text.isdecimal() or int(text) < 10:
         raise argparse.ArgumentTypeError(f"needs a number of 10 or more, got {text!r}")
     return int(text)
-
-
-def _evaluate(options: argparse.Namespace) -> None:
-    from face2exp_lib.config import data_root
-    from face2exp_lib.evaluation import evaluate_run
-
-    result, fresh = evaluate_run(
-        options.run_dir, options.split, data_root(options.data_root), flip=options.flip
-    )
-    if not fresh:
-        print(f"Evaluated before; this is what {options.run_dir} holds.")
-    flipped = ", mirror images averaged" if result["flip"] else ""
-    print(f"{result['method']}, {options.split} part, {result['num_images']} images{flipped}")
-    intervals = result["intervals"]
-    for key in MEASURES:
-        print(f"  {key:20} {result[key]:6.2f} %  {_range(intervals['bootstrap'][key])}")
-    for name, value in result["per_class_accuracy"].items():
-        interval = _range(intervals["per_class_accuracy"][name])
-        print(f"    {name:18} {value:6.2f} %  {interval}")
-    level = f"{100 * intervals['level']:.0f} %"
-    by_person = " (of a class: images)" if intervals["bootstrap"]["unit"] == "identity" else ""
-    unit = "persons" if by_person else "images"
-    print(f"  in brackets: {level} intervals for other {unit}{by_person}, the same seed")
-    budget = result["label_budget"]
-    print(f"  labels used: {budget['total']} ({budget['train']} train, {budget['validation']} val)")
-    if result.get("test_readings", 1) > 1:
-        print(f"  the test part was read {result['test_readings']} times: not an untouched test")
-    print(f"{options.run_dir / f'evaluation-{options.split}.json'}")
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -166,12 +123,12 @@ def _predict(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from face2exp_lib.config import data_root, load_config
     from face2exp_lib.deployment import export_run
-    from face2exp_lib.splits import read_labelled_data
+    from face2exp_lib.splits import read_validation
 
     faces = None
     try:
         config = load_config(options.run_dir / "config.yaml")
-        faces = read_labelled_data(config, data_root(options.data_root)).validation
+        faces = read_validation(config, data_root(options.data_root))
     except Face2ExpError as error:
         _tell([f"checked on noise alone, for its faces are not here ({error})"])
     agreement = export_run(options.run_dir, options.out, faces)
@@ -254,10 +211,6 @@ def _mismatch(options: argparse.Namespace) -> None:
     if options.html:
         write_text(options.html, planes_figure(seen).to_html())
         print(f"{options.html}: the faces on a plane")
-
-
-def _range(interval: Sequence[float]) -> str:
-    return f"[{interval[0]:.1f}, {interval[1]:.1f}]"
 
 
 def _tell(messages: Sequence[str]) -> None:

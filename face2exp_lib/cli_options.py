@@ -29,6 +29,18 @@ def add_data_root(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """`RUN_DIR`"""
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+
+
+def add_flip(parser: argparse.ArgumentParser) -> None:
+    """`--flip`"""
+    parser.add_argument(
+        "--flip", action="store_true", help="average each image and its mirror image"
+    )
+
+
 def add_changes(parser: argparse.ArgumentParser) -> None:
     """`--set key=value`"""
     parser.add_argument(

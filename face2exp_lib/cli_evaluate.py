@@ -1,0 +1,95 @@
+"""`face2exp evaluate`: parses, builds and calls."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from face2exp_lib.cli_options import add_command, add_data_root, add_flip, add_run, one_set
+from face2exp_lib.errors import Face2ExpError
+
+if TYPE_CHECKING:
+    from face2exp_lib.facesets import FaceSet
+
+
+def add_evaluate_command(commands: Any) -> None:
+    """`evaluate`, for the parser of `face2exp`."""
+    added = add_command(commands, "evaluate", _evaluate, "Evaluate a run's best checkpoint.")
+    add_run(added)
+    which = added.add_mutually_exclusive_group()
+    which.add_argument("--split", choices=("val", "test"), default="val")
+    which.add_argument(
+        "--on", metavar="SOURCE", help="another labelled set: PATH or PATH:PART, as for audit"
+    )
+    add_flip(added)
+    added.add_argument(
+        "--landmarks", type=Path, metavar="FILE", help="of `data landmarks`, for --crop of that set"
+    )
+    added.add_argument("--crop", choices=("face",), help="cut its images to their faces")
+    added.add_argument(
+        "--skip-bad",
+        type=Path,
+        metavar="FILE",
+        help="leave out of that set what cannot be read or used and write a csv of it",
+    )
+    add_data_root(added)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from face2exp_lib.cli_tables import evaluation_lines
+    from face2exp_lib.config import data_root
+    from face2exp_lib.evaluation import evaluate_run
+    from face2exp_lib.scores import evaluation_path
+
+    if options.on:
+        result, fresh = _evaluate_on(options)
+    elif options.landmarks or options.crop or options.skip_bad:
+        raise Face2ExpError(
+            "--landmarks, --crop and --skip-bad are of another set, which --on SOURCE names: the "
+            "run's own parts are read as its config says"
+        )
+    else:
+        result, fresh = evaluate_run(
+            options.run_dir, options.split, data_root(options.data_root), flip=options.flip
+        )
+    if not fresh:
+        print(f"Evaluated before; this is what {options.run_dir} holds.")
+    print("\n".join(evaluation_lines(result)))
+    print(evaluation_path(options.run_dir, result["split"]))
+
+
+def _evaluate_on(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
+    from face2exp_lib.config import data_root
+    from face2exp_lib.cross_evaluation import evaluate_on
+    from face2exp_lib.facesets import Skipped
+    from face2exp_lib.imagelists import write_table
+
+    if (options.crop is None) != (options.landmarks is None):
+        raise Face2ExpError(
+            "--crop face and --landmarks FILE go together: the table of `face2exp data landmarks` "
+            "says where the faces are"
+        )
+    faces, place = _source(options.on, skip_bad=options.skip_bad is not None)
+    unreadable: list[Skipped] = []
+    found = evaluate_on(
+        options.run_dir,
+        faces,
+        place,
+        flip=options.flip,
+        crop_by=options.landmarks,
+        data_root=data_root(options.data_root),
+        unreadable=unreadable if options.skip_bad else None,
+    )
+    if options.skip_bad:
+        rows = [(faces.name, one.image, "no", one.reason) for one in faces.skipped]
+        rows += [(faces.name, one.image, "yes", one.reason) for one in unreadable]
+        write_table(options.skip_bad, ("set", "image", "drop", "reason"), rows)
+        print(f"{options.skip_bad}: {len(rows)} rows")
+    return found
+
+
+def _source(text: str, *, skip_bad: bool) -> "tuple[FaceSet, str]":
+    """The set at PATH or PATH:PART, and where it lies: the same however that is spelt."""
+    faces = one_set(text, skip_bad=skip_bad)
+    path = Path(text if Path(text).exists() else text.rpartition(":")[0]).resolve()
+    part = "" if faces.name == path.name else faces.name.removeprefix(f"{path.name}/")
+    return faces, f"{path}/{part}".rstrip("/")
