@@ -10,14 +10,15 @@ import numpy as np
 from tqdm import tqdm
 
 from face2exp_lib.config import RunConfig, load_config
+from face2exp_lib.draws import of_classes
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.evaluation import READINGS, evaluate_part, read_otherwise
+from face2exp_lib.evaluation import READINGS, evaluate_part
 from face2exp_lib.facesets import FaceSet, Skipped
 from face2exp_lib.imagelists import list_digest
 from face2exp_lib.images import decode
 from face2exp_lib.scores import evaluation_path, read_evaluation
 from face2exp_lib.sidecars import attach
-from face2exp_lib.splits import of_classes, read_labelled_data
+from face2exp_lib.splits import read_labelled_data
 from face2exp_lib.storage import read_json
 
 CONTEMPT = "contempt, which is none of the run's classes"
@@ -79,7 +80,11 @@ def evaluate_on(
             continue
         stored = read_evaluation(path)
         if (stored["flip"], stored.get("crop", crop)) != (flip, crop):
-            raise read_otherwise(run_dir, faces.name, stored)
+            cut = ", cut to the face," if stored.get("crop") == "face" else ""
+            raise Face2ExpError(
+                f"{run_dir}: {faces.name} was read{cut} {'with' if stored['flip'] else 'without'} "
+                "flip averaging, and a second reading would let it choose: decide by `--split val`"
+            )
         if other == name:
             return stored, False
 

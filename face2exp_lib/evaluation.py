@@ -168,7 +168,11 @@ def evaluate_run(
         if stored["flip"] == flip:
             return stored, False
         if split == "test":
-            raise read_otherwise(run_dir, "its test part", stored)
+            raise Face2ExpError(
+                f"{run_dir}: its test part was read {'with' if stored['flip'] else 'without'} flip "
+                "averaging, and a second reading would let the test part choose: decide by "
+                "`--split val`, then read the test part of another run"
+            )
 
     def read(config: RunConfig) -> tuple[FaceSet, dict[str, Any]]:
         part = (read_test if split == "test" else read_validation)(config, data_root)
@@ -176,18 +180,6 @@ def evaluate_run(
 
     readings = READINGS if split == "test" else None
     return evaluate_part(run_dir, split, read, readings, flip=flip), True
-
-
-def read_otherwise(run_dir: Path, what: str, stored: dict[str, Any]) -> Face2ExpError:
-    """The error of a second reading that asks for other options than the first."""
-    with_flip = "with" if stored["flip"] else "without"
-    cut = {"face": ", cut to the face,", "whole": ", not cut to the face,"}.get(
-        stored.get("crop", ""), ""
-    )
-    return Face2ExpError(
-        f"{run_dir}: {what} was read{cut} {with_flip} flip averaging, and a second reading would "
-        "let it choose: decide by `--split val`, then read it with another run"
-    )
 
 
 def evaluate_part(

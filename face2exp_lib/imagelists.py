@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from face2exp_lib.adapters.tables import must_have_columns
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet
@@ -19,7 +17,6 @@ from face2exp_lib.labels import class_names, parse_label
 from face2exp_lib.storage import write_bytes
 
 NAMES = class_names(8)
-LISTED = "listed in data.drop"
 
 
 @dataclass(frozen=True)
@@ -28,14 +25,6 @@ class Draw:
 
     train: dict[str, int]
     validation: dict[str, int]
-
-    def of_classes(self, num_classes: int) -> "Draw":
-        """What it lists of the first classes."""
-        parts = (
-            {image: label for image, label in part.items() if label < num_classes}
-            for part in (self.train, self.validation)
-        )
-        return Draw(*parts)
 
 
 def list_digest(faces: FaceSet) -> str:
@@ -123,68 +112,6 @@ def read_drops(path: Path) -> dict[str, set[str]]:
         if row["drop"] == "yes":
             listed.add(row["image"])
     return drops
-
-
-def must_lack_none(name: str, lacking: set[str]) -> None:
-    """Raises:
-    Face2ExpError: if a set lacks images that `data.drop` lists of it.
-    """
-    if lacking:
-        raise Face2ExpError(
-            f"data.drop: {name} lacks {len(lacking)} of the images that it lists, such as "
-            f"{min(lacking)}: audit the set again"
-        )
-
-
-def without_dropped(drops: dict[str, set[str]], faces: FaceSet) -> tuple[FaceSet, dict[str, int]]:
-    """The set less what `data.drop` lists of it, and a count of that.
-
-    Raises:
-        Face2ExpError: if the table lists an image that the set lacks.
-    """
-    dropped, ids = drops.get(faces.name, set()), faces.ids
-    lacking = dropped.difference(ids)
-    must_lack_none(faces.name, lacking)
-    kept = np.flatnonzero([image not in dropped for image in ids])
-    return faces.subset(kept), {LISTED: len(ids) - len(kept)}
-
-
-def rows_of_list(
-    part: dict[str, int], pool: FaceSet, listed: FaceSet, path: str | None
-) -> np.ndarray:
-    """Where the images of a draw's list stand in `pool`, sorted.
-
-    Args:
-        part: image id -> label.
-        pool: what may be drawn.
-        listed: the whole set, of which `pool` is what is left.
-        path: of the list, for messages.
-
-    Raises:
-        Face2ExpError: if one is not there or has another label there.
-    """
-    row_of = {image: row for row, image in enumerate(pool.ids)}
-    lacking = sorted(part.keys() - row_of.keys())
-    if lacking:
-        unknown = sorted(set(lacking).difference(listed.ids))
-        if unknown:
-            raise Face2ExpError(
-                f"{path}: {listed.name} lacks {len(unknown)} of the images that it lists, such as "
-                f"{unknown[0]}: take the list's own set"
-            )
-        raise Face2ExpError(
-            f"{path}: {len(lacking)} of the images that it lists may not be trained on, such as "
-            f"{lacking[0]}: copies of evaluation images, or in data.drop: draw again"
-        )
-    labels = pool.known_labels()
-    for image, label in part.items():
-        held = int(labels[row_of[image]])
-        if held != label:
-            raise Face2ExpError(
-                f"{path}: {image} is '{NAMES[label]}' there and '{NAMES[held]}' in {listed.name}: "
-                "take the list's own set and codes"
-            )
-    return np.sort(np.array([row_of[image] for image in part], dtype=np.int64))
 
 
 def _rows(path: Path, columns: set[str]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from face2exp_lib.config import RunConfig, config_digest, load_config
+from face2exp_lib.draws import MISSING
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.scores import evaluation_path, read_evaluation
-from face2exp_lib.splits import MISSING
 from face2exp_lib.storage import read_json
 from face2exp_lib.weights_terms import set_terms, weights_terms
 

@@ -9,34 +9,24 @@ import numpy as np
 
 from face2exp_lib.budget import LABELS_ALONE
 from face2exp_lib.config import RunConfig
+from face2exp_lib.draws import (
+    MISSING,
+    missing_of_sets,
+    must_keep_classes,
+    must_show_two,
+    of_classes,
+    smp,
+)
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet, without_copies
-from face2exp_lib.imagelists import (
-    LISTED,
-    Draw,
-    list_digest,
-    must_lack_none,
-    read_draw,
-    read_drops,
-    rows_of_list,
-    without_dropped,
-)
+from face2exp_lib.imagelists import Draw, list_digest, read_draw, read_drops
 from face2exp_lib.labels import class_names
-from face2exp_lib.sampling import (
-    balanced_draw,
-    images_per_class,
-    missing_classes,
-    proportional_draw,
-)
+from face2exp_lib.sampling import balanced_draw
 from face2exp_lib.sources import below_data_root
 from face2exp_lib.streaming import ShardedFaces, open_stream
 
 COPIES = "copies of evaluation images"
-MISSING = {  # what it means that a set lacks a class
-    "labelled": "nothing teaches the network to name it",
-    "validation": "it has no part in choosing the checkpoint",
-    "test": "its accuracy is not measured",
-}
+LISTED = "listed in data.drop"
 
 
 @dataclass(frozen=True)
@@ -102,17 +92,6 @@ def read_validation(config: RunConfig, data_root: Path | None) -> FaceSet:
     return of_classes(config.data.validation.read(data_root), config.data.num_classes)
 
 
-def of_classes(faces: FaceSet, num_classes: int) -> FaceSet:
-    """The faces of a run's classes: with seven of them, all but those of contempt.
-
-    Raises:
-        Face2ExpError: if they show fewer than two classes.
-    """
-    kept = faces.subset(np.flatnonzero(faces.known_labels() < num_classes))
-    _must_show_two(kept)
-    return kept
-
-
 def read_run_data(config: RunConfig, data_root: Path | None) -> RunData:
     """List all sets of a run, hold out the evaluation parts and draw the training labels.
 
@@ -136,10 +115,10 @@ def read_run_data(config: RunConfig, data_root: Path | None) -> RunData:
         held_out = {digest for part in evaluation for digest in part.digests()}
         listed = drops.get(unlabelled.name, set())
         unlabelled, num_listed, num_copies, lacking = unlabelled.without(listed, held_out)
-        must_lack_none(unlabelled.name, lacking)
+        _must_lack_none(unlabelled.name, lacking)
         left_out = {LISTED: num_listed, COPIES: num_copies}
     else:
-        unlabelled, left_out = without_dropped(drops, unlabelled)
+        unlabelled, left_out = _dropped(drops, unlabelled)
         if evaluation:
             kept = without_copies(unlabelled, evaluation)
             left_out[COPIES] = len(unlabelled) - len(kept)
@@ -175,19 +154,19 @@ def read_labelled_data(config: RunConfig, data_root: Path | None) -> LabelledDat
     data, names = config.data, class_names(config.data.num_classes)
     test = read_test(config, data_root)
     listed = data.labelled.read(data_root)
-    pool, left_out = without_dropped(_drops(config, data_root), listed)
+    pool, left_out = _dropped(_drops(config, data_root), listed)
     pool = of_classes(pool, len(names))
     unheld = without_copies(pool, [test])
     left_out["copies of test images"] = len(pool) - len(unheld)
     pool = unheld
     draw = Draw({}, {})
     if data.draw is not None:
-        draw = read_draw(below_data_root(data.draw, data_root)).of_classes(len(names))
+        draw = _draw_of_classes(read_draw(below_data_root(data.draw, data_root)), len(names))
     if data.validation is not None:
         validation = of_classes(data.validation.read(data_root), len(names))
     else:
         if draw.validation:
-            chosen = rows_of_list(draw.validation, pool, listed, data.draw)
+            chosen = _rows_of(draw.validation, pool, listed, data.draw)
         else:
             free = np.flatnonzero([image not in draw.train for image in pool.ids])
             chosen = free[
@@ -202,51 +181,21 @@ def read_labelled_data(config: RunConfig, data_root: Path | None) -> LabelledDat
         validation = pool.subset(chosen, f"{pool.name} (validation)")
         before = pool
         pool = pool.subset(np.setdiff1d(np.arange(len(pool)), chosen))
-        _must_keep_classes(before, pool)
+        must_keep_classes(before, pool)
     unheld = without_copies(pool, [validation])
     left_out["copies of validation images"] = len(pool) - len(unheld)
     pool = unheld
-    _must_show_two(pool)
-    _must_show_two(validation)
+    must_show_two(pool)
+    must_show_two(validation)
     if draw.train:
-        rows = rows_of_list(draw.train, pool, listed, data.draw)
-        labelled = pool.subset(rows, f"{pool.name} (list)")
-        _must_show_two(labelled)
+        labelled = pool.subset(_rows_of(draw.train, pool, listed, data.draw), f"{pool.name} (list)")
+        must_show_two(labelled)
     else:
-        labelled = _smp(config, pool)
-    parts = {"labelled": labelled, "validation": validation, "test": test}
-    missing = {
-        name: classes
-        for name, part in parts.items()
-        if (classes := missing_classes(part.known_labels(), names))
-    }
+        labelled = smp(config, pool)
+    missing = missing_of_sets(
+        {"labelled": labelled, "validation": validation, "test": test}, len(names)
+    )
     return LabelledData(pool, labelled, validation, test, {"labelled": left_out}, missing)
-
-
-def _smp(config: RunConfig, pool: FaceSet) -> FaceSet:
-    """D_FER = Smp(D'_FER), or D'_FER itself."""
-    data, names = config.data, class_names(config.data.num_classes)
-    labels = pool.known_labels()
-    if data.balanced:
-        per_class = data.per_class
-        if data.percent is not None:
-            num_shown = len(names) - len(missing_classes(labels, names))
-            per_class = images_per_class(len(pool), data.percent, num_shown)
-        drawn = balanced_draw(
-            labels, names, per_class=per_class, seed=config.seed, purpose="training"
-        )
-    elif data.percent is not None:
-        drawn = proportional_draw(
-            labels,
-            names,
-            percent=data.percent,
-            ratios=data.ratios,
-            seed=config.seed,
-            purpose="training",
-        )
-    else:
-        return pool
-    return pool.subset(drawn, f"{pool.name} (Smp)")
 
 
 def _drops(config: RunConfig, data_root: Path | None) -> dict[str, set[str]]:
@@ -282,17 +231,61 @@ def _digest(faces: FaceSet | ShardedFaces) -> str:
     return faces.digest if isinstance(faces, ShardedFaces) else list_digest(faces)
 
 
-def _must_show_two(faces: FaceSet) -> None:
-    shown = [class_names(8)[code] for code in np.unique(faces.known_labels())]
-    if len(shown) < 2:
-        alone = f"{shown[0]} alone" if shown else "no class"
-        raise Face2ExpError(f"{faces.name}: shows {alone}: add images of two classes or more")
-
-
-def _must_keep_classes(before: FaceSet, after: FaceSet) -> None:
-    taken = np.setdiff1d(before.known_labels(), after.known_labels())
-    if len(taken):
+def _must_lack_none(name: str, lacking: set[str]) -> None:
+    if lacking:
         raise Face2ExpError(
-            f"{before.name}: validation takes all images of {class_names(8)[taken[0]]}, and none "
-            "is left to train on: lower data.validation_per_class, or list fewer"
+            f"data.drop: {name} lacks {len(lacking)} of the images that it lists, such as "
+            f"{min(lacking)}: audit the set again"
         )
+
+
+def _dropped(drops: dict[str, set[str]], faces: FaceSet) -> tuple[FaceSet, dict[str, int]]:
+    """The set less what `data.drop` lists of it, and a count of that.
+
+    Raises:
+        Face2ExpError: if the table lists an image that the set lacks.
+    """
+    dropped, ids = drops.get(faces.name, set()), faces.ids
+    lacking = dropped.difference(ids)
+    _must_lack_none(faces.name, lacking)
+    kept = np.flatnonzero([image not in dropped for image in ids])
+    return faces.subset(kept), {LISTED: len(ids) - len(kept)}
+
+
+def _draw_of_classes(draw: Draw, num_classes: int) -> Draw:
+    parts = (
+        {image: label for image, label in part.items() if label < num_classes}
+        for part in (draw.train, draw.validation)
+    )
+    return Draw(*parts)
+
+
+def _rows_of(part: dict[str, int], pool: FaceSet, listed: FaceSet, path: str | None) -> np.ndarray:
+    """Where the images of a draw's list stand in `pool`, sorted.
+
+    Raises:
+        Face2ExpError: if one is not there or has another label there.
+    """
+    row_of = {image: row for row, image in enumerate(pool.ids)}
+    lacking = sorted(part.keys() - row_of.keys())
+    if lacking:
+        unknown = sorted(set(lacking).difference(listed.ids))
+        if unknown:
+            raise Face2ExpError(
+                f"{path}: {listed.name} lacks {len(unknown)} of the images that it lists, such as "
+                f"{unknown[0]}: take the list's own set"
+            )
+        raise Face2ExpError(
+            f"{path}: {len(lacking)} of the images that it lists may not be trained on, such as "
+            f"{lacking[0]}: copies of evaluation images, or in data.drop: draw again"
+        )
+    labels = pool.known_labels()
+    for image, label in part.items():
+        held = int(labels[row_of[image]])
+        if held != label:
+            names = class_names(8)
+            raise Face2ExpError(
+                f"{path}: {image} is '{names[label]}' there and '{names[held]}' in {listed.name}: "
+                "take the list's own set and codes"
+            )
+    return np.sort(np.array([row_of[image] for image in part], dtype=np.int64))

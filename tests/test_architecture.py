@@ -47,6 +47,7 @@ ORDER = (
     "shard_samples",
     "sharding",
     "streaming",
+    "draws",
     "splits",
     "batches",
     "streamed",

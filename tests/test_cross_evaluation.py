@@ -96,7 +96,7 @@ def test_a_set_is_read_once(
     monkeypatch.setattr(evaluation, "predict_faces", touched)
     monkeypatch.chdir(tmp_path)
     assert evaluate_on(run, read(other), Path("run") / ".." / "other") == (first, False)
-    with pytest.raises(Face2ExpError, match="other was read, not cut to the face, without flip"):
+    with pytest.raises(Face2ExpError, match="other was read without flip averaging, and a second"):
         evaluate_on(run, read(other), other, flip=True)
     assert len(written(run)) == 1
 

@@ -13,10 +13,10 @@ from face2exp_lib.adapters.folders import read_identity_folders
 from face2exp_lib.config import RunConfig
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet
-from face2exp_lib.imagelists import LISTED, write_table
+from face2exp_lib.imagelists import write_table
 from face2exp_lib.shard_samples import Recipe
 from face2exp_lib.sharding import shard_set
-from face2exp_lib.splits import COPIES, read_run_data
+from face2exp_lib.splits import COPIES, LISTED, read_run_data
 from face2exp_lib.streaming import ShardedFaces
 from face2exp_lib.training import train
 from tests.test_training import assert_same_run
