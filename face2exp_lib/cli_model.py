@@ -57,7 +57,7 @@ def add_model_commands(commands: Any) -> None:
         "--truth",
         type=Path,
         metavar="FILE.csv",
-        help="image,expression of FR faces; default: what a rendered set keeps of its own",
+        help="image,expression or image,label of FR faces; default: a rendered set's own",
     )
     added.add_argument("--html", type=Path, metavar="FILE", help="write figures")
     add_data_root(added)

@@ -135,7 +135,7 @@ def run_comparison(
         "environment": environment(),
         "commits": sorted(
             {
-                str(read_json(run.run_dir / "environment.json")["git_commit"])
+                str(read_json(run.run_dir / "environment.json", "git_commit")["git_commit"])
                 for run in runs.values()
             }
         ),
@@ -209,7 +209,8 @@ def _made(run: Run) -> bool:
     if not (run.run_dir / done).exists():
         return False
     # trains nothing, but makes sure that the folder holds this config's run
-    return (run.run_dir / "config.yaml").read_text(encoding="utf-8") == dump_config(run.config)
+    path = run.run_dir / "config.yaml"
+    return path.is_file() and path.read_bytes() == dump_config(run.config).encode()
 
 
 @contextmanager
@@ -245,7 +246,10 @@ def _record(run: Run) -> dict[str, Any]:
 
 def _signals(run_dir: Path) -> dict[str, float]:
     """Means over the method's own phases of what its steps report, and how often f was negative."""
-    records = [r for r in read_jsonl(run_dir / "metrics.jsonl") if r["phase"] not in SIDE_PHASES]
+    path = run_dir / "metrics.jsonl"
+    records = [r for r in read_jsonl(path) if r.get("phase", "finetune") not in SIDE_PHASES]
+    if not records:
+        raise Face2ExpError(f"{path}: has no step of the method's own: delete the run and redo it")
     keys = [k for k, v in records[0].items() if isinstance(v, float)]
     found = {key: sum(record[key] for record in records) / len(records) for key in keys}
     if "feedback" in found:

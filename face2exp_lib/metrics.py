@@ -10,7 +10,12 @@ from face2exp_lib.errors import Face2ExpError
 
 
 def count_confusions(y_true: np.ndarray, y_pred: np.ndarray, num_classes: int) -> np.ndarray:
-    """Confusion matrix as counts: rows are true classes, columns are predictions. (K, K) int64."""
+    """Confusion matrix as counts: rows are true classes, columns are predictions. (K, K) int64.
+
+    Images of other classes are in no cell.
+    """
+    if not np.isin(y_true, np.arange(num_classes)).any():  # scikit-learn refuses this
+        return np.zeros((num_classes, num_classes), dtype=np.int64)
     return confusion_matrix(y_true, y_pred, labels=np.arange(num_classes)).astype(np.int64)
 
 

@@ -229,7 +229,7 @@ def _most_confused(result: dict[str, Any]) -> str:
 def _making(config: RunConfig, run_dir: Path) -> str:
     lines = ["## How it was made", ""]
     if (run_dir / "environment.json").exists():
-        made = read_json(run_dir / "environment.json")
+        made = read_json(run_dir / "environment.json", "face2exp_lib", "python", "packages")
         machine = made.get("machine", {})
         packages = ", ".join(f"{name} {version}" for name, version in made["packages"].items())
         lines += [

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.intervals import LEVEL, bootstrap_intervals, clustered_intervals, wilson_intervals
 from face2exp_lib.metrics import accuracies, count_confusions, measures
 from face2exp_lib.predictions import Predictions
@@ -53,7 +54,14 @@ def read_evaluation(path: Path) -> dict[str, Any]:
     Raises:
         Face2ExpError: if the file is missing, broken or no evaluation.
     """
-    return completed(read_json(path, *EVALUATION_KEYS))
+    result = read_json(path, *EVALUATION_KEYS)
+    try:
+        number = len(result["class_names"])
+        if np.array(result["confusion_matrix"], dtype=np.int64).shape != (number, number):
+            raise ValueError
+        return completed(result)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Face2ExpError(f"{path}: no evaluation, or damaged: delete it and redo") from error
 
 
 def completed(result: dict[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,14 @@ def test_rows_are_true_classes() -> None:
     assert counts.dtype == np.int64
 
 
+def test_images_of_other_classes_are_in_no_cell() -> None:
+    assert count_confusions(np.array([0, 7, 1]), np.array([0, 0, 0]), 2).tolist() == [
+        [1, 0],
+        [1, 0],
+    ]
+    assert count_confusions(np.array([7, 7]), np.array([0, 1]), 2).tolist() == [[0, 0], [0, 0]]
+
+
 def test_counts_of_parts_add_up() -> None:
     true, predicted = np.array([0, 1, 2, 0, 1, 2, 2]), np.array([0, 2, 2, 1, 1, 0, 2])
     parts = count_confusions(true[:3], predicted[:3], 3) + count_confusions(

@@ -34,6 +34,32 @@ def test_a_set_without_a_class_names_it() -> None:
     assert json.loads(json.dumps(result, allow_nan=False)) == result
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"confusion_matrix": [[1, 2], [3]]},
+        {"confusion_matrix": None},
+        {"confusion_matrix": [[1]]},
+        {"class_names": 3},
+        {"per_class_accuracy": None},
+    ],
+)
+def test_a_damaged_evaluation_is_named(tmp_path: Path, damage: dict[str, object]) -> None:
+    path = tmp_path / "evaluation-test.json"
+    whole = evaluate_predictions(predictions(None))
+    of_run = {"method": "meta", "num_images": 40, "label_budget": {}}
+    path.write_text(json.dumps({**of_run, **whole}))
+    assert read_evaluation(path)["mean_class_accuracy"] == 75
+    for left in ({}, {"intervals": whole["intervals"]}):
+        del whole["intervals"]
+        path.write_text(json.dumps({**of_run, **whole, **left, **damage}))
+        whole["intervals"] = left.get("intervals", {})
+        with pytest.raises(
+            Face2ExpError, match=r"test\.json: no evaluation, or damaged: delete it"
+        ):
+            read_evaluation(path)
+
+
 def test_intervals_beside_the_measures() -> None:
     result = evaluate_predictions(predictions(None))
     assert result["mean_class_accuracy"] == 75  # a: 10 of 20, b: all

@@ -5,7 +5,7 @@ import os
 import posixpath
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -173,7 +173,13 @@ def must_have_columns(path: Path, reader: "csv.DictReader[str]", columns: set[st
 
 
 def read_table(
-    path: Path, columns: set[str], bad: BadRows, header: Sequence[str] | None = None
+    path: Path,
+    columns: set[str],
+    bad: BadRows,
+    header: Sequence[str] | None = None,
+    also: Mapping[str, str] | None = None,
+    *,
+    remarks: bool = False,
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Line number and content of each row of a csv file (UTF-8).
 
@@ -181,22 +187,37 @@ def read_table(
         columns: names that have to be there.
         bad: counts rows that are cut off or too long.
         header: the names, where the file does not begin with them.
+        also: another name of a column -> the one it is read as, where that is not there. Names of
+            such a table may have capitals and blanks around them.
+        remarks: lines before the names that begin with `#` are none of the table.
 
     Raises:
         Face2ExpError: if it is no text or lacks one of `columns`.
     """
     csv.field_size_limit(min(sys.maxsize, MAX_FIELD_CHARS))
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # with Excel's mark or without
+        errors = "surrogateescape" if remarks else "strict"
+        # With Excel's mark at the beginning or without.
+        with path.open(newline="", encoding="utf-8-sig", errors=errors) as file:
+            before, start = 0, file.tell()
+            while remarks and file.readline().startswith("#"):
+                before, start = before + 1, file.tell()
+            file.seek(start)
             reader = csv.DictReader(file, fieldnames=header)
+            if also:
+                names = [name.strip().lower() for name in reader.fieldnames or ()]
+                reader.fieldnames = [
+                    name if also.get(name, name) in names else also.get(name, name)
+                    for name in names
+                ]
             must_have_columns(path, reader, columns)
             for row in reader:
                 if None in row.values() or None in row:
-                    line = f"{path}, line {reader.line_num}"
+                    line = f"{path}, line {before + reader.line_num}"
                     reason = "too many values" if None in row else "too few values"
                     bad.add(f"{path.name}, line {reader.line_num}", line, reason)
                 else:
-                    yield reader.line_num, row
+                    yield before + reader.line_num, row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise Face2ExpError(
             f"{path}: not readable as a csv table ({error}): save it as UTF-8 text"
