@@ -52,7 +52,7 @@ class PseudoLabels:
 
 
 def analyse_run(
-    run_dir: Path, data_root: Path | None = None, *, truth: Path | None = None
+    run_dir: Path | str, data_root: Path | str | None = None, *, truth: Path | str | None = None
 ) -> dict[str, Any]:
     """What a run's pseudo labels were worth.
 
@@ -71,11 +71,12 @@ def analyse_run(
     Raises:
         Face2ExpError: if the run wrote no such table, or the truth cannot be read.
     """
+    run_dir, root = Path(run_dir), Path(data_root) if data_root else None
     if not (run_dir / "config.yaml").is_file():
         raise Face2ExpError(f"{run_dir}: no run directory: `face2exp train` makes one")
     config = load_config(run_dir / "config.yaml")
     names = class_names(config.data.num_classes)
-    table = read_pseudo_labels(run_dir, config, data_root, truth)
+    table = read_pseudo_labels(run_dir, config, root, Path(truth) if truth else None)
     bounds = np.linspace(table.step.min(), table.step.max() + 1, WINDOWS + 1)
     windows = np.digitize(table.step, bounds[1:])
     result: dict[str, Any] = {

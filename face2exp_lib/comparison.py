@@ -122,7 +122,7 @@ def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
 
 
 def compare_runs(
-    arms: Mapping[str, Sequence[Path]],
+    arms: Mapping[str, Sequence[Path | str]],
     reference: str,
     split: str = "test",
 ) -> dict[str, Any]:
@@ -208,11 +208,11 @@ def arm_lines(comparison: dict[str, Any], arms: Sequence[str] = ()) -> str:
 Evaluated = dict[int, tuple[Path, dict[str, Any]]]
 
 
-def _by_seed(name: str, runs: Sequence[Path], split: str) -> Evaluated:
+def _by_seed(name: str, runs: Sequence[Path | str], split: str) -> Evaluated:
     found: Evaluated = {}
     if not runs:
         raise Face2ExpError(f"{name}: no run to compare: give at least one")
-    for run in runs:
+    for run in map(Path, runs):
         path = evaluation_path(run, split)
         if not path.exists():
             option = "--on SOURCE" if split.startswith("on-") else f"--split {split}"

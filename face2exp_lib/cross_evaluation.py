@@ -28,13 +28,13 @@ SIDE = 8  # px; whether an image can be read does not depend on it
 
 
 def evaluate_on(
-    run_dir: Path,
+    run_dir: Path | str,
     faces: FaceSet,
     place: Path | str,
     *,
     flip: bool = False,
     crop_by: Path | str | None = None,
-    data_root: Path | None = None,
+    data_root: Path | str | None = None,
     unreadable: list[Skipped] | None = None,
 ) -> tuple[dict[str, Any], bool]:
     """Evaluate a finished run's best checkpoint on any labelled set.
@@ -101,7 +101,9 @@ def evaluate_on(
             "is_own_test_part": own_test,
             "crop": crop,
             "left_out": {reason: count for reason, count in left_out.items() if count},
-            "copies_of_training_images": _copies(config, data_root, good),
+            "copies_of_training_images": _copies(
+                config, Path(data_root) if data_root else None, good
+            ),
         }
 
     readings = READINGS if own_test else f"readings-{name}.jsonl"

@@ -115,13 +115,14 @@ def evaluate_network(
     return accuracies(confusion, class_names(num_classes))
 
 
-def load_trained(run_dir: Path) -> tuple[RunConfig, nn.Module, dict[str, Any]]:
+def load_trained(run_dir: Path | str) -> tuple[RunConfig, nn.Module, dict[str, Any]]:
     """A run's configuration, its network for inference (A, a student, or the only one) and the
     entries of its best checkpoint.
 
     Raises:
         Face2ExpError: if the folder is no run directory or the checkpoint is broken.
     """
+    run_dir = Path(run_dir)
     if not (run_dir / "config.yaml").is_file():
         raise Face2ExpError(f"{run_dir}: no run directory: `face2exp train` makes one")
     config = load_config(run_dir / "config.yaml")
@@ -142,7 +143,11 @@ def load_trained(run_dir: Path) -> tuple[RunConfig, nn.Module, dict[str, Any]]:
 
 
 def evaluate_run(
-    run_dir: Path, split: Literal["val", "test"], data_root: Path | None, *, flip: bool = False
+    run_dir: Path | str,
+    split: Literal["val", "test"],
+    data_root: Path | str | None,
+    *,
+    flip: bool = False,
 ) -> tuple[dict[str, Any], bool]:
     """Evaluate a finished run's best checkpoint; write `evaluation-<split>.json` and
     `predictions-<split>.parquet`.
@@ -162,6 +167,7 @@ def evaluate_run(
         Face2ExpError: if the run is broken or has not finished, data are missing, or the test part
             was read with other options.
     """
+    run_dir, root = Path(run_dir), Path(data_root) if data_root else None
     path = evaluation_path(run_dir, split)
     if path.exists():
         stored = read_evaluation(path)
@@ -175,7 +181,7 @@ def evaluate_run(
             )
 
     def read(config: RunConfig) -> tuple[FaceSet, dict[str, Any]]:
-        part = (read_test if split == "test" else read_validation)(config, data_root)
+        part = (read_test if split == "test" else read_validation)(config, root)
         return part, {"split": split}
 
     readings = READINGS if split == "test" else None

@@ -55,12 +55,13 @@ picture as its annotators would; it does not know what the person feels. Not for
 hiring, teaching, policing, border control, medical or safety decisions."""
 
 
-def model_card(run_dir: Path) -> str:
+def model_card(run_dir: Path | str) -> str:
     """The card as Markdown.
 
     Raises:
         Face2ExpError: if the folder is no finished run, or was evaluated on no part.
     """
+    run_dir = Path(run_dir)
     if not (run_dir / "config.yaml").is_file():
         raise Face2ExpError(f"{run_dir}: no run directory: `face2exp train` makes one")
     config = load_config(run_dir / "config.yaml")

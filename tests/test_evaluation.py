@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from face2exp_lib import evaluation
 from face2exp_lib.adapters.folders import read_class_folders
+from face2exp_lib.analysis import analyse_run
 from face2exp_lib.batches import DecodedFaces
 from face2exp_lib.checkpoint import load_checkpoint
+from face2exp_lib.comparison import compare_runs
 from face2exp_lib.config import load_config
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import (
@@ -27,6 +29,8 @@ from face2exp_lib.evaluation import (
 from face2exp_lib.images import PixelImages
 from face2exp_lib.labels import class_names
 from face2exp_lib.metrics import count_confusions
+from face2exp_lib.mismatch import measure_mismatch
+from face2exp_lib.model_card import model_card
 from face2exp_lib.networks import build_network
 from face2exp_lib.predictions import read_predictions
 from face2exp_lib.scores import evaluate_predictions
@@ -333,3 +337,15 @@ def test_baseline_predicts_with_its_only_network(
     config, network, state = load_trained(finished_runs["supervised"])
     assert config.method == "supervised"
     assert torch.equal(network.get_parameter("fc.weight"), state["network"]["fc.weight"])
+
+
+def test_paths_may_be_text(run: Path, squares_root: Path) -> None:
+    """In every function that takes a run."""
+    result, _ = evaluate_run(str(run), "val", str(squares_root))
+    assert evaluate_run(run, "val", None) == (result, False)
+    assert load_trained(str(run))[0] == load_config(run / "config.yaml")
+    assert model_card(str(run)).startswith("# Model card: tiny")
+    assert compare_runs({"meta": [str(run)]}, "meta", "val")["arms"]["meta"]["seeds"] == [0]
+    assert analyse_run(str(run), str(squares_root))["method"] == "meta"
+    found, _ = measure_mismatch(str(run), str(squares_root), before=str(run), most_faces=20)
+    assert found["before"]["network"] == "run, best checkpoint"
