@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sklearn.metrics import roc_auc_score
 
-from face2exp_lib.adapters import ADAPTERS
 from face2exp_lib.adapters.tables import BadRows, read_table
 from face2exp_lib.config import RunConfig, load_config
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.labels import class_names
 from face2exp_lib.metrics import count_confusions
+from face2exp_lib.predictions import as_text
 from face2exp_lib.shipped import shipped
 from face2exp_lib.sources import below_data_root
 from face2exp_lib.telemetry import SCHEMA, parts
@@ -52,14 +52,15 @@ class PseudoLabels:
 
 
 def analyse_run(
-    run_dir: Path, data_root: Path | None = None, *, truth: Path | None = None
+    run_dir: Path | str, data_root: Path | str | None = None, *, truth: Path | str | None = None
 ) -> dict[str, Any]:
     """What a run's pseudo labels were worth.
 
     Args:
         run_dir: its folder.
         data_root: where the config's data lie.
-        truth: a csv of image,expression; None takes what a rendered set keeps beside its images.
+        truth: a csv of image,expression, or image,label as `data draw` writes it; None takes what a
+            rendered set keeps beside its images.
 
     Returns:
         Ready for JSON: `num_rows`, `classes`, `over_time` (a record a window, see `_window`),
@@ -70,11 +71,12 @@ def analyse_run(
     Raises:
         Face2ExpError: if the run wrote no such table, or the truth cannot be read.
     """
+    run_dir, root = Path(run_dir), Path(data_root) if data_root else None
     if not (run_dir / "config.yaml").is_file():
         raise Face2ExpError(f"{run_dir}: no run directory: `face2exp train` makes one")
     config = load_config(run_dir / "config.yaml")
     names = class_names(config.data.num_classes)
-    table = read_pseudo_labels(run_dir, config, data_root, truth)
+    table = read_pseudo_labels(run_dir, config, root, Path(truth) if truth else None)
     bounds = np.linspace(table.step.min(), table.step.max() + 1, WINDOWS + 1)
     windows = np.digitize(table.step, bounds[1:])
     result: dict[str, Any] = {
@@ -123,8 +125,10 @@ def read_pseudo_labels(
     try:
         table = pa.concat_tables(pq.read_table(path, schema=SCHEMA) for path in files)
     except (OSError, ValueError, pa.ArrowException) as error:
-        text = " ".join(str(error).split())
-        raise Face2ExpError(f"{files[0].parent}: not readable as Parquet: {text}") from error
+        raise Face2ExpError(
+            f"{files[0].parent}: a file of it is not readable as a table of pseudo labels: restore "
+            "it from a copy, or train again"
+        ) from error
     images = table["image"].to_pylist()
     known = _truth(config, data_root, truth)
     codes = None
@@ -158,13 +162,16 @@ def _truth(config: RunConfig, data_root: Path | None, path: Path | None) -> dict
         path = (folder or shipped("data/rendered")) / f"{source.part}_truth.csv"
         if not path.exists():
             return None
-    found = {}
+    found: dict[str, int] = {}
     bad = BadRows(skip_bad=False)
-    for line, row in read_table(path, {"image", "expression"}, bad):
-        where = f"{path}, line {line}"
-        label = bad.label(row["expression"], ADAPTERS["rendered"].codes, row["image"], where)
-        if label is not None:
-            found[row["image"]] = label
+    columns, also = {"image", "expression"}, {"label": "expression"}  # as `data draw` calls it
+    for line, row in read_table(path, columns, bad, also=also, remarks=True):
+        image, where = as_text(row["image"]), f"{path}, line {line}"
+        label = bad.label(row["expression"], "names", image, where)
+        if label is None:
+            continue
+        if found.setdefault(image, label) != label:
+            raise Face2ExpError(f"{where}: {image} has another label further up: delete one row")
     return found
 
 

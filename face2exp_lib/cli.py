@@ -72,8 +72,8 @@ def _train(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     from face2exp_lib.arms import read_comparison
+    from face2exp_lib.cli_tables import comparison_table
     from face2exp_lib.compare import run_comparison
-    from face2exp_lib.comparison import comparison_table
     from face2exp_lib.comparison_figures import BUDGET_TITLES, comparison_figure
     from face2exp_lib.config import data_root
     from face2exp_lib.storage import write_text

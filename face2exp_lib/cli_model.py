@@ -1,29 +1,23 @@
-"""The commands of `face2exp` that look at a run's network: evaluate, export and others.
+"""The commands of `face2exp` that look at a run's network: export, card, analyse, mismatch.
 
 A command imports what it needs when it runs: `--help` need not wait for torch.
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from face2exp_lib.cli_options import add_command, add_data_root
-from face2exp_lib.cli_predict import add_flip, add_predict_commands, add_run, tell
+from face2exp_lib.cli_evaluate import add_evaluate_command
+from face2exp_lib.cli_options import add_command, add_data_root, add_run, tell
+from face2exp_lib.cli_predict import add_predict_commands
 from face2exp_lib.errors import Face2ExpError
 
 MOST_FACES = 1000  # of `face2exp_lib.mismatch`
-MEASURES = ("overall_accuracy", "mean_class_accuracy", "std_class_accuracy", "macro_f1")
 
 
 def add_model_commands(commands: Any) -> None:
     """Add them to the parser's group of commands."""
-    added = add_command(commands, "evaluate", _evaluate, "Evaluate a run's best checkpoint.")
-    add_run(added)
-    added.add_argument("--split", choices=("val", "test"), default="val")
-    add_flip(added)
-    add_data_root(added)
-
+    add_evaluate_command(commands)
     add_predict_commands(commands)
 
     added = add_command(commands, "export", _export, "Write the network as ONNX, and check it.")
@@ -43,7 +37,7 @@ def add_model_commands(commands: Any) -> None:
         "--truth",
         type=Path,
         metavar="FILE.csv",
-        help="image,expression of FR faces; default: what a rendered set keeps of its own",
+        help="image,expression or image,label of FR faces; default: a rendered set's own",
     )
     added.add_argument("--html", type=Path, metavar="FILE", help="write figures")
     add_data_root(added)
@@ -73,43 +67,15 @@ def _most_faces(text: str) -> int:
     return int(text)
 
 
-def _evaluate(options: argparse.Namespace) -> None:
-    from face2exp_lib.config import data_root
-    from face2exp_lib.evaluation import evaluate_run
-
-    result, fresh = evaluate_run(
-        options.run_dir, options.split, data_root(options.data_root), flip=options.flip
-    )
-    if not fresh:
-        print(f"Evaluated before; this is what {options.run_dir} holds.")
-    flipped = ", mirror images averaged" if result["flip"] else ""
-    print(f"{result['method']}, {options.split} part, {result['num_images']} images{flipped}")
-    intervals = result["intervals"]
-    for key in MEASURES:
-        print(f"  {key:20} {result[key]:6.2f} %  {_range(intervals['bootstrap'][key])}")
-    for name, value in result["per_class_accuracy"].items():
-        interval = _range(intervals["per_class_accuracy"][name])
-        print(f"    {name:18} {value:6.2f} %  {interval}")
-    level = f"{100 * intervals['level']:.0f} %"
-    by_person = " (of a class: images)" if intervals["bootstrap"]["unit"] == "identity" else ""
-    unit = "persons" if by_person else "images"
-    print(f"  in brackets: {level} intervals for other {unit}{by_person}, the same seed")
-    budget = result["label_budget"]
-    print(f"  labels used: {budget['total']} ({budget['train']} train, {budget['validation']} val)")
-    if result.get("test_readings", 1) > 1:
-        print(f"  the test part was read {result['test_readings']} times: not an untouched test")
-    print(f"{options.run_dir / f'evaluation-{options.split}.json'}")
-
-
 def _export(options: argparse.Namespace) -> None:
     from face2exp_lib.config import data_root, load_config
     from face2exp_lib.deployment import export_run
-    from face2exp_lib.splits import read_labelled_data
+    from face2exp_lib.splits import read_validation
 
     faces = None
     try:
         config = load_config(options.run_dir / "config.yaml")
-        faces = read_labelled_data(config, data_root(options.data_root)).validation
+        faces = read_validation(config, data_root(options.data_root))
     except Face2ExpError as error:
         tell([f"checked on noise alone, for its faces are not here ({error})"])
     agreement = export_run(options.run_dir, options.out, faces)
@@ -182,7 +148,3 @@ def _mismatch(options: argparse.Namespace) -> None:
     if options.html:
         write_text(options.html, planes_figure(seen).to_html())
         print(f"{options.html}: the faces on a plane")
-
-
-def _range(interval: Sequence[float]) -> str:
-    return f"[{interval[0]:.1f}, {interval[1]:.1f}]"

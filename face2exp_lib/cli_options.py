@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,18 @@ def add_data_root(parser: argparse.ArgumentParser) -> None:
     """`--data-root DIR`"""
     parser.add_argument(
         "--data-root", type=Path, metavar="DIR", help="holds the data sets; else FACE2EXP_DATA"
+    )
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """`RUN_DIR`"""
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+
+
+def add_flip(parser: argparse.ArgumentParser) -> None:
+    """`--flip`"""
+    parser.add_argument(
+        "--flip", action="store_true", help="average each image and its mirror image"
     )
 
 
@@ -97,8 +109,13 @@ def tell_about(faces: "FaceSet") -> None:
     notes = [*faces.notes]
     left_out = Counter(skipped.reason for skipped in faces.skipped)
     notes += [f"{count} left out: {reason}" for reason, count in left_out.most_common()]
-    for note in notes:
-        print(f"face2exp: {faces.name}: {note}", file=sys.stderr)
+    tell([f"{faces.name}: {note}" for note in notes])
+
+
+def tell(messages: Sequence[str]) -> None:
+    """Say something beside the results, each in one line."""
+    for message in messages:
+        print(f"face2exp: {' '.join(message.splitlines())}", file=sys.stderr)
 
 
 def _workers(text: str) -> int:

@@ -4,12 +4,10 @@ A command imports what it needs when it runs: `--help` need not wait for torch.
 """
 
 import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from face2exp_lib.cli_options import add_command
+from face2exp_lib.cli_options import add_command, add_flip, add_run, tell
 
 
 def add_predict_commands(commands: Any) -> None:
@@ -26,24 +24,6 @@ def add_predict_commands(commands: Any) -> None:
     _add_images(added)
     added.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     added.add_argument("--label", metavar="CLASS", help="default: the most probable of each")
-
-
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """`RUN_DIR`"""
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
-
-
-def add_flip(parser: argparse.ArgumentParser) -> None:
-    """`--flip`"""
-    parser.add_argument(
-        "--flip", action="store_true", help="average each image and its mirror image"
-    )
-
-
-def tell(messages: Sequence[str]) -> None:
-    """Say something beside the results, each in one line."""
-    for message in messages:
-        print(f"face2exp: {' '.join(message.splitlines())}", file=sys.stderr)
 
 
 def _add_images(parser: argparse.ArgumentParser) -> None:

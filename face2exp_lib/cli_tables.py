@@ -1,4 +1,4 @@
-"""What `face2exp data inspect`, `data audit` and `analyse` print."""
+"""What `face2exp data inspect`, `data audit`, `analyse`, `compare` and `evaluate` print."""
 
 from collections import Counter
 from typing import Any
@@ -7,8 +7,11 @@ import numpy as np
 
 from face2exp_lib.audit import Audit
 from face2exp_lib.audited_sets import AuditedSet
+from face2exp_lib.comparison import LENGTHS, MEASURES
 from face2exp_lib.fingerprints import BITS
 from face2exp_lib.inspection import Inspection
+
+NO_P = "\N{EN DASH}"  # of a test that does not exist
 
 
 def print_part(part: Inspection) -> None:
@@ -101,3 +104,98 @@ def analysis_lines(result: dict[str, Any]) -> list[str]:
                 f"one in {100 * f['auc']:.1f} % of pairs (50 is chance)"
             )
     return lines
+
+
+def evaluation_lines(result: dict[str, Any]) -> list[str]:
+    """An evaluation with its intervals, and what one should know of the set."""
+    split, intervals = result["split"], result["intervals"]
+    what = result.get("set", f"{split} part")
+    flipped = ", mirror images averaged" if result["flip"] else ""
+    lines = [f"{result['method']}, {what}, {result['num_images']} images{flipped}"]
+    for key in MEASURES:
+        lines.append(f"  {key:20} {result[key]:6.2f} %  {_range(intervals['bootstrap'][key])}")
+    for name in result["class_names"]:
+        if name in result["missing_classes"]:
+            lines.append(f"    {name:18} no image: not measured, and in no mean")
+        else:
+            value, interval = (found["per_class_accuracy"][name] for found in (result, intervals))
+            lines.append(f"    {name:18} {value:6.2f} %  {_range(interval)}")
+    level = f"{100 * intervals['level']:.0f} %"
+    by_person = " (of a class: images)" if intervals["bootstrap"]["unit"] == "identity" else ""
+    unit = "persons" if by_person else "images"
+    lines.append(f"  in brackets: {level} intervals for other {unit}{by_person}, the same seed")
+    budget = result["label_budget"]
+    lines.append(
+        f"  labels used: {budget['total']} ({budget['train']} train, {budget['validation']} val)"
+    )
+    lines += [
+        f"  left out {count}: {reason}" for reason, count in result.get("left_out", {}).items()
+    ]
+    if result.get("is_own_test_part"):
+        lines.append("  warning: these are the run's own test images, and this counts as a reading")
+    if copies := result.get("copies_of_training_images"):
+        lines.append(
+            f"  warning: the run learnt from exact copies of {copies} of these images: not unseen"
+        )
+    if result.get("test_readings", 1) > 1:
+        what = "test part" if split == "test" else "set"
+        lines.append(
+            f"  the {what} was read {result['test_readings']} times: not an untouched test"
+        )
+    return lines
+
+
+def comparison_table(comparison: dict[str, Any], measure: str = "mean_class_accuracy") -> str:
+    """A comparison as a Markdown table: all measures, and the paired tests of one of them.
+
+    Below it stands what the table cannot show: that one seed gives no p value, and which classes
+    are in no mean.
+    """
+    reference = comparison["reference"]
+    head = ["method", "seeds", *(name.replace("_", " ") + ", %" for name in MEASURES)]
+    head += [
+        "steps",
+        "images forward",
+        "backward",
+        "labels",
+        f"{measure.replace('_', ' ')} less {reference}",
+    ]
+    head += ["p (t; Holm)", "p (Wilcoxon)", "p (sign flips)"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for name, arm in comparison["arms"].items():
+        cells = [name, str(len(arm["seeds"])), *(_cell(arm[m]) for m in MEASURES)]
+        cells += ["" if arm[key] is None else f"{arm[key]:,}" for key in LENGTHS]
+        cells.append(f"{arm['label_budget']['total']:,}")
+        if "paired" in arm:
+            paired = arm["paired"][measure]
+            cells += [
+                _cell(paired, sign="+"),
+                NO_P if paired["p_t"] is None else f"{_p(paired['p_t'])}; {_p(paired['p_holm'])}",
+                _p(paired["p_wilcoxon"]),
+                _p(paired["p_permutation"]),
+            ]
+        else:
+            cells += [""] * 4
+        lines.append("| " + " | ".join(cells) + " |")
+    pairs = [arm["paired"][measure] for arm in comparison["arms"].values() if "paired" in arm]
+    if any(paired["num_seeds"] < 2 for paired in pairs):
+        lines += ["", f"{NO_P}: one seed gives no p value, nor ± and interval: give more seeds."]
+    if missing := comparison.get("missing_classes"):
+        lines += ["", f"No image of {', '.join(missing)}: means are over the other classes."]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(found: dict[str, Any], sign: str = "") -> str:
+    text = f"{found['mean']:{sign}.1f}"
+    if found["interval"] is None:
+        return text
+    low, high = found["interval"]
+    return f"{text} ± {found['std']:.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
+
+
+def _p(value: float | None) -> str:
+    return NO_P if value is None else f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+def _range(interval: list[float]) -> str:
+    return f"[{interval[0]:.1f}, {interval[1]:.1f}]"

@@ -32,7 +32,7 @@ from face2exp_lib.evaluation import evaluate_run
 from face2exp_lib.plans import plan_run
 from face2exp_lib.provenance import environment
 from face2exp_lib.run_options import Data
-from face2exp_lib.scores import read_evaluation
+from face2exp_lib.scores import evaluation_path, read_evaluation
 from face2exp_lib.splits import RunData, read_run_data
 from face2exp_lib.storage import read_json, read_jsonl, write_json, write_text
 from face2exp_lib.training import train
@@ -135,7 +135,7 @@ def run_comparison(
         "environment": environment(),
         "commits": sorted(
             {
-                str(read_json(run.run_dir / "environment.json")["git_commit"])
+                str(read_json(run.run_dir / "environment.json", "git_commit")["git_commit"])
                 for run in runs.values()
             }
         ),
@@ -209,7 +209,8 @@ def _made(run: Run) -> bool:
     if not (run.run_dir / done).exists():
         return False
     # trains nothing, but makes sure that the folder holds this config's run
-    return (run.run_dir / "config.yaml").read_text(encoding="utf-8") == dump_config(run.config)
+    path = run.run_dir / "config.yaml"
+    return path.is_file() and path.read_bytes() == dump_config(run.config).encode()
 
 
 @contextmanager
@@ -232,7 +233,7 @@ def _validation_score(run: Run) -> float:
 
 
 def _record(run: Run) -> dict[str, Any]:
-    evaluation = read_evaluation(run.run_dir / f"evaluation-{run.split}.json")
+    evaluation = read_evaluation(evaluation_path(run.run_dir, str(run.split)))
     return {
         "seed": run.config.seed,
         "config_digest": config_digest(run.config),
@@ -245,7 +246,10 @@ def _record(run: Run) -> dict[str, Any]:
 
 def _signals(run_dir: Path) -> dict[str, float]:
     """Means over the method's own phases of what its steps report, and how often f was negative."""
-    records = [r for r in read_jsonl(run_dir / "metrics.jsonl") if r["phase"] not in SIDE_PHASES]
+    path = run_dir / "metrics.jsonl"
+    records = [r for r in read_jsonl(path) if r.get("phase", "finetune") not in SIDE_PHASES]
+    if not records:
+        raise Face2ExpError(f"{path}: has no step of the method's own: delete the run and redo it")
     keys = [k for k, v in records[0].items() if isinstance(v, float)]
     found = {key: sum(record[key] for record in records) / len(records) for key in keys}
     if "feedback" in found:

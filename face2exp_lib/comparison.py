@@ -9,7 +9,7 @@ it, for one seed.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest, nct, permutation_test, t, ttest_rel, wilcoxon
@@ -17,7 +17,7 @@ from scipy.stats import binomtest, nct, permutation_test, t, ttest_rel, wilcoxon
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.intervals import LEVEL
 from face2exp_lib.predictions import predictions_path, read_predictions
-from face2exp_lib.scores import read_evaluation
+from face2exp_lib.scores import evaluation_path, read_evaluation
 
 MEASURES = ("overall_accuracy", "mean_class_accuracy", "std_class_accuracy", "macro_f1")
 LENGTHS = ("num_steps", "image_passes", "image_backwards")  # of a run, whatever its seed
@@ -122,18 +122,20 @@ def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
 
 
 def compare_runs(
-    arms: Mapping[str, Sequence[Path]],
+    arms: Mapping[str, Sequence[Path | str]],
     reference: str,
-    split: Literal["val", "test"] = "test",
+    split: str = "test",
 ) -> dict[str, Any]:
     """Compare methods by the evaluations of their runs; no part is read and no network loaded.
 
     Args:
         arms: name -> run directories, one a seed, each evaluated on `split`.
         reference: the arm that the others are held against.
+        split: `val`, `test` or, of another set, `on-NAME` as its evaluations are called.
 
     Returns:
-        `split`, `reference` and `arms`: name -> `seeds`, each measure `over_seeds`, per-class
+        `split`, `reference`, `missing_classes`, those that some evaluation saw no image of, and
+        `arms`: name -> `seeds`, each measure `over_seeds`, per-class
         accuracy as means, `label_budget`, `LENGTHS`, and against the reference on the shared
         seeds `paired` (measure -> `paired_over_seeds` and `p_holm`, the t test's p adjusted for the
         number of arms) and `mcnemar` (seed -> test; only where both runs kept their predictions).
@@ -152,10 +154,7 @@ def compare_runs(
         compared[name] = {
             "seeds": list(runs),
             **{m: over_seeds([result[m] for result in results]) for m in MEASURES},
-            "per_class_accuracy": {
-                label: float(np.mean([result["per_class_accuracy"][label] for result in results]))
-                for label in results[0]["class_names"]
-            },
+            "per_class_accuracy": _per_class(results),
             "label_budget": results[0]["label_budget"],
             **{key: results[0].get(key) for key in LENGTHS},
         }
@@ -165,38 +164,18 @@ def compare_runs(
         found = {n: arm["paired"][measure] for n, arm in compared.items() if "paired" in arm}
         for name, p in holm({n: paired["p_t"] for n, paired in found.items()}).items():
             found[name]["p_holm"] = p
-    return {"split": split, "reference": reference, "arms": compared}
-
-
-def comparison_table(comparison: dict[str, Any], measure: str = "mean_class_accuracy") -> str:
-    """A comparison as a Markdown table: all measures, and the paired tests of one of them."""
-    reference = comparison["reference"]
-    head = ["method", "seeds", *(name.replace("_", " ") + ", %" for name in MEASURES)]
-    head += [
-        "steps",
-        "images forward",
-        "backward",
-        "labels",
-        f"{measure.replace('_', ' ')} less {reference}",
-    ]
-    head += ["p (t; Holm)", "p (Wilcoxon)", "p (sign flips)"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for name, arm in comparison["arms"].items():
-        cells = [name, str(len(arm["seeds"])), *(_cell(arm[m]) for m in MEASURES)]
-        cells += ["" if arm[key] is None else f"{arm[key]:,}" for key in LENGTHS]
-        cells.append(f"{arm['label_budget']['total']:,}")
-        if "paired" in arm:
-            paired = arm["paired"][measure]
-            cells += [
-                _cell(paired, sign="+"),
-                f"{_p(paired['p_t'])}; {_p(paired['p_holm'])}",
-                _p(paired["p_wilcoxon"]),
-                _p(paired["p_permutation"]),
-            ]
-        else:
-            cells += [""] * 4
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    missing = {
+        label: None
+        for runs in evaluated.values()
+        for _, result in runs.values()
+        for label in result["missing_classes"]
+    }
+    return {
+        "split": split,
+        "reference": reference,
+        "missing_classes": list(missing),
+        "arms": compared,
+    }
 
 
 def arm_lines(comparison: dict[str, Any], arms: Sequence[str] = ()) -> str:
@@ -213,11 +192,15 @@ def arm_lines(comparison: dict[str, Any], arms: Sequence[str] = ()) -> str:
         arm = comparison["arms"][name]
         told = [name.ljust(width)]
         for measure, title in (("mean_class_accuracy", "mean"), ("std_class_accuracy", "std")):
-            told.append(f"{title} {arm[measure]['mean']:4.1f} ± {arm[measure]['std'] or 0:.1f}")
+            std = arm[measure]["std"]
+            spread = "one seed" if std is None else f"± {std:.1f}"
+            told.append(f"{title} {arm[measure]['mean']:4.1f} {spread}")
         if "paired" in arm:
             paired = arm["paired"]["mean_class_accuracy"]
-            low, high = paired["interval"] or (np.nan, np.nan)
-            told.append(f"{paired['mean']:+5.1f} [{low:+.1f}, {high:+.1f}]")
+            interval = "[one seed, no interval]"
+            if paired["interval"]:
+                interval = "[{:+.1f}, {:+.1f}]".format(*paired["interval"])
+            told.append(f"{paired['mean']:+5.1f} {interval}")
         lines.append("  ".join(told))
     return "\n".join(lines)
 
@@ -225,15 +208,16 @@ def arm_lines(comparison: dict[str, Any], arms: Sequence[str] = ()) -> str:
 Evaluated = dict[int, tuple[Path, dict[str, Any]]]
 
 
-def _by_seed(name: str, runs: Sequence[Path], split: str) -> Evaluated:
+def _by_seed(name: str, runs: Sequence[Path | str], split: str) -> Evaluated:
     found: Evaluated = {}
     if not runs:
         raise Face2ExpError(f"{name}: no run to compare: give at least one")
-    for run in runs:
-        path = run / f"evaluation-{split}.json"
+    for run in map(Path, runs):
+        path = evaluation_path(run, split)
         if not path.exists():
+            option = "--on SOURCE" if split.startswith("on-") else f"--split {split}"
             raise Face2ExpError(
-                f"{run}: not evaluated: run `face2exp evaluate {run} --split {split}` first"
+                f"{run}: not evaluated: run `face2exp evaluate {run} {option}` first"
             )
         result = read_evaluation(path)
         seed = result.get("seed", 0)
@@ -277,21 +261,24 @@ def _against(
     return {"paired": paired, "mcnemar": tests}
 
 
+def _per_class(results: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Mean accuracy of each class over the evaluations that saw images of it."""
+    return {
+        label: float(np.mean(found))
+        for label in results[0]["class_names"]
+        if (
+            found := [
+                result["per_class_accuracy"][label]
+                for result in results
+                if label in result["per_class_accuracy"]
+            ]
+        )
+    }
+
+
 def _same_images(one: dict[str, Any], other: dict[str, Any]) -> bool:
     if "list_digest" in one and "list_digest" in other:
         return bool(one["list_digest"] == other["list_digest"])
     # An evaluation of an earlier version names no list: at least the counts have to agree.
     counts = [np.sum(result["confusion_matrix"], 1).tolist() for result in (one, other)]
     return bool(counts[0] == counts[1])
-
-
-def _cell(found: dict[str, Any], sign: str = "") -> str:
-    text = f"{found['mean']:{sign}.1f}"
-    if found["interval"] is None:
-        return text
-    low, high = found["interval"]
-    return f"{text} ± {found['std']:.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
-
-
-def _p(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}" if value >= 0.001 else "< 0.001"

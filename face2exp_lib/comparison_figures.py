@@ -50,20 +50,23 @@ def comparison_figure(result: dict[str, Any], measure: str = "mean_class_accurac
         )
         arms = found["arms"]
         halves = [_half(arm[measure]) for arm in arms.values()]
+        one_seed = all(arm[measure]["interval"] is None for arm in arms.values())
         figure.add_scatter(
             x=[round(arm[measure]["mean"], 2) for arm in arms.values()],
             y=list(arms),
             mode="markers",
             marker={"color": BLUE, "size": 9},
             error_x={"type": "data", "array": halves, "color": BLUE},
-            name="mean, 95 % interval",
+            name="one seed: no interval" if one_seed else "mean, 95 % interval",
             hovertemplate="%{y}: %{x:.1f}<extra></extra>",
             showlegend=row == 1,
             **place,
         )
         reference = arms[found["reference"]][measure]["mean"]
         figure.add_vline(x=round(reference, 2), line={"dash": "dot", "color": GREY}, **place)
-    figure.update_xaxes(title=measure.replace("_", " ") + ", %", row=len(compared), col=1)
+    missing = next(iter(compared.values())).get("missing_classes")
+    title = measure.replace("_", " ") + ", %" + (f" (no {', '.join(missing)})" if missing else "")
+    figure.update_xaxes(title=title, row=len(compared), col=1)
     figure.update_yaxes(autorange="reversed", automargin=True)
     height = 100 + panel * len(compared)
     return figure.update_layout(

@@ -1,6 +1,7 @@
 """Honest evaluation: the validation part chooses the checkpoint, the test part is read once."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -23,8 +24,8 @@ from face2exp_lib.labels import class_names
 from face2exp_lib.metrics import accuracies, count_confusions
 from face2exp_lib.networks import build_network
 from face2exp_lib.predictions import Predictions, predictions_path, write_predictions
-from face2exp_lib.scores import evaluate_predictions, read_evaluation
-from face2exp_lib.splits import read_run_data, read_test
+from face2exp_lib.scores import evaluate_predictions, evaluation_path, read_evaluation
+from face2exp_lib.splits import read_test, read_validation
 from face2exp_lib.storage import read_json, read_jsonl, write_json, write_text
 from face2exp_lib.views import apply_view
 
@@ -114,13 +115,14 @@ def evaluate_network(
     return accuracies(confusion, class_names(num_classes))
 
 
-def load_trained(run_dir: Path) -> tuple[RunConfig, nn.Module, dict[str, Any]]:
+def load_trained(run_dir: Path | str) -> tuple[RunConfig, nn.Module, dict[str, Any]]:
     """A run's configuration, its network for inference (A, a student, or the only one) and the
     entries of its best checkpoint.
 
     Raises:
         Face2ExpError: if the folder is no run directory or the checkpoint is broken.
     """
+    run_dir = Path(run_dir)
     if not (run_dir / "config.yaml").is_file():
         raise Face2ExpError(f"{run_dir}: no run directory: `face2exp train` makes one")
     config = load_config(run_dir / "config.yaml")
@@ -141,7 +143,11 @@ def load_trained(run_dir: Path) -> tuple[RunConfig, nn.Module, dict[str, Any]]:
 
 
 def evaluate_run(
-    run_dir: Path, split: Literal["val", "test"], data_root: Path | None, *, flip: bool = False
+    run_dir: Path | str,
+    split: Literal["val", "test"],
+    data_root: Path | str | None,
+    *,
+    flip: bool = False,
 ) -> tuple[dict[str, Any], bool]:
     """Evaluate a finished run's best checkpoint; write `evaluation-<split>.json` and
     `predictions-<split>.parquet`.
@@ -161,7 +167,8 @@ def evaluate_run(
         Face2ExpError: if the run is broken or has not finished, data are missing, or the test part
             was read with other options.
     """
-    path = run_dir / f"evaluation-{split}.json"
+    run_dir, root = Path(run_dir), Path(data_root) if data_root else None
+    path = evaluation_path(run_dir, split)
     if path.exists():
         stored = read_evaluation(path)
         if stored["flip"] == flip:
@@ -172,6 +179,36 @@ def evaluate_run(
                 "averaging, and a second reading would let the test part choose: decide by "
                 "`--split val`, then read the test part of another run"
             )
+
+    def read(config: RunConfig) -> tuple[FaceSet, dict[str, Any]]:
+        part = (read_test if split == "test" else read_validation)(config, root)
+        return part, {"split": split}
+
+    readings = READINGS if split == "test" else None
+    return evaluate_part(run_dir, split, read, readings, flip=flip), True
+
+
+def evaluate_part(
+    run_dir: Path,
+    name: str,
+    read: Callable[[RunConfig], tuple[FaceSet, dict[str, Any]]],
+    readings: str | None,
+    *,
+    flip: bool,
+) -> dict[str, Any]:
+    """Write `evaluation-<name>.json` and `predictions-<name>.parquet` of a finished run.
+
+    Args:
+        read: gives a labelled set for the run's config, and what the evaluation says of it.
+        readings: the run's file that notes the reading before it begins and so counts it; None for
+            a set that may be read as often as one likes.
+
+    Returns:
+        The evaluation.
+
+    Raises:
+        Face2ExpError: if the run is broken or has not finished.
+    """
     config, network, state = load_trained(run_dir)
     if not (run_dir / "finished.json").exists():
         raise Face2ExpError(
@@ -179,21 +216,18 @@ def evaluate_run(
             f"{run_dir} --resume`"
         )
     finished = read_json(run_dir / "finished.json", "label_budget")
-    if split == "test":
-        part = read_test(config, data_root)
-    else:
-        part = read_run_data(config, data_root).validation
+    part, about = read(config)
     reading = {
         "evaluated_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "flip": flip,
         "checkpoint_step": state["step"],
         "face2exp_lib": __version__,
     }
-    if split == "test":
-        reading["test_readings"] = _note_reading(run_dir, reading)
+    if readings:
+        reading["test_readings"] = _note_reading(run_dir / readings, reading)
     predictions = _predictions(config, network, part, flip)
     result = {
-        "split": split,
+        **about,
         "method": config.method,
         "seed": config.seed,
         "num_images": len(part),
@@ -202,9 +236,9 @@ def evaluate_run(
         **evaluate_predictions(predictions),
         **finished,
     }
-    write_predictions(predictions_path(run_dir, split), predictions)
-    write_json(path, result)
-    return result, True
+    write_predictions(predictions_path(run_dir, name), predictions)
+    write_json(evaluation_path(run_dir, name), result)
+    return result
 
 
 def class_probabilities(
@@ -242,8 +276,8 @@ def _predictions(config: RunConfig, network: nn.Module, part: FaceSet, flip: boo
     )
 
 
-def _note_reading(run_dir: Path, reading: dict[str, Any]) -> int:
-    """Add a line to the run's readings of the test part; returns how many there are."""
-    readings = [*read_jsonl(run_dir / READINGS), reading]
-    write_text(run_dir / READINGS, "".join(json.dumps(line) + "\n" for line in readings))
+def _note_reading(path: Path, reading: dict[str, Any]) -> int:
+    """Add a line to a run's readings of a set; returns how many there are."""
+    readings = [*read_jsonl(path), reading]
+    write_text(path, "".join(json.dumps(line) + "\n" for line in readings))
     return len(readings)

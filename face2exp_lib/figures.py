@@ -53,8 +53,9 @@ def class_accuracies(evaluations: Mapping[str, dict[str, Any]]) -> go.Figure:
         evaluations.items(), cycle(("#0072b2", "#d55e00", "#009e73", "#cc79a7")), strict=False
     ):
         per_class = result["per_class_accuracy"]
+        missing = result.get("missing_classes")
         figure.add_bar(
-            name=run,
+            name=run + (f" (no image of {', '.join(missing)})" if missing else ""),
             x=list(per_class),
             y=[round(value, 2) for value in per_class.values()],
             marker_color=colour,

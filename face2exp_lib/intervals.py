@@ -23,13 +23,15 @@ def wilson_intervals(
     """Wilson's score interval (1927) of each class accuracy, in percent.
 
     It keeps its level for rare classes and for accuracies of 0 and 100 %, where the normal
-    interval has no width. It takes images as independent.
+    interval has no width. It takes images as independent. A class without images has none.
 
     Args:
-        confusion: (K, K) counts, rows are true classes; no row is empty.
+        confusion: (K, K) counts, rows are true classes.
     """
     intervals = {}
     for name, hits, images in zip(names, np.diag(confusion), confusion.sum(1), strict=True):
+        if images == 0:
+            continue
         found = binomtest(int(hits), int(images)).proportion_ci(level, method="wilson")
         intervals[name] = [100 * float(found.low), 100 * float(found.high)]
     return intervals
@@ -45,13 +47,15 @@ def bootstrap_intervals(
     counts matters, whose replicates are multinomial: no image is looked at.
 
     Args:
-        confusion: (K, K) counts, rows are true classes; no row is empty.
+        confusion: (K, K) counts, rows are true classes; an empty one stays empty.
 
     Returns:
         `unit` (image), `num_units`, `replicates`, and measure -> [low, high] in percent.
     """
     generator = np.random.default_rng(seed)
-    drawn = [generator.multinomial(row.sum(), row / row.sum(), replicates) for row in confusion]
+    drawn = [
+        generator.multinomial(row.sum(), row / max(row.sum(), 1), replicates) for row in confusion
+    ]
     return {
         "unit": "image",
         "num_units": int(confusion.sum()),
@@ -72,7 +76,8 @@ def clustered_intervals(
 ) -> dict[str, Any] | None:
     """Bootstrap of whole persons: the images of one face go right or wrong together.
 
-    Replicates that lack a class, and so have no class mean, are left out.
+    Replicates that lack a class which the images show, and so have another class mean, are left
+    out.
 
     Args:
         labels, predicted: (N,) class codes.
@@ -91,7 +96,8 @@ def clustered_intervals(
     share = np.full(len(persons), 1 / len(persons))
     times = generator.multinomial(len(persons), share, replicates)
     drawn = np.tensordot(times, cells, 1)
-    complete = (drawn.sum(-1) > 0).all(-1)
+    there = np.flatnonzero(cells.sum((0, 2)))
+    complete = (drawn.sum(-1)[:, there] > 0).all(-1)
     if complete.mean() < 1 - MOST_LACKING:
         return None
     return {

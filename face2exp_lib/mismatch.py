@@ -21,7 +21,7 @@ from face2exp_lib.features import penultimate_features
 from face2exp_lib.labels import class_names
 from face2exp_lib.networks import build_network
 from face2exp_lib.plans import deployed_network, initial_seed
-from face2exp_lib.splits import read_run_data
+from face2exp_lib.splits import read_labelled_data, read_run_data
 from face2exp_lib.two_samples import TwoSamples, classifier_test, mean_discrepancy, two_samples
 
 MOST_FACES = 1000  # of each set
@@ -43,10 +43,10 @@ class Seen:
 
 
 def measure_mismatch(
-    run_dir: Path,
-    data_root: Path | None,
+    run_dir: Path | str,
+    data_root: Path | str | None,
     *,
-    before: Path | None = None,
+    before: Path | str | None = None,
     fer: Literal["validation", "labelled", "long_tailed"] = "validation",
     most_faces: int = MOST_FACES,
     seed: int = 0,
@@ -66,10 +66,12 @@ def measure_mismatch(
     Raises:
         Face2ExpError: if a run is broken or data are missing, or the networks name other classes.
     """
+    run_dir, root = Path(run_dir), Path(data_root) if data_root else None
     config, trained, state = load_trained(run_dir)
     if before is None:
         networks = [("initial weights", _initial(config))]
     else:
+        before = Path(before)
         before_config, earlier, _ = load_trained(before)
         if before_config.data.num_classes != config.data.num_classes:
             raise Face2ExpError(
@@ -78,12 +80,7 @@ def measure_mismatch(
             )
         networks = [(f"{before.name}, best checkpoint", earlier)]
     networks.append((f"{run_dir.name}, best checkpoint", trained))
-    data = read_run_data(config, data_root)
-    # As a list, also where training streams it: some are drawn from all of it.
-    fr = data.unlabelled
-    if not isinstance(fr, FaceSet):
-        fr = config.data.unlabelled.read(data_root)
-    sets = [drawn_faces(faces, most_faces, seed) for faces in (getattr(data, fer), fr)]
+    sets = [drawn_faces(faces, most_faces, seed) for faces in _read_sets(config, root, fer)]
     seen = [_seen(config, name, network, sets) for name, network in networks]
     before_result, after_result = (
         {
@@ -101,6 +98,17 @@ def measure_mismatch(
         "before": before_result,
         "after": after_result,
     }, seen
+
+
+def _read_sets(config: RunConfig, data_root: Path | None, fer: str) -> tuple[FaceSet, FaceSet]:
+    """The FER and the FR faces."""
+    if config.data.unlabelled.format == "shards":
+        # Training streams them. Here they are a list, as some are drawn from all of it.
+        labelled = read_labelled_data(config, data_root)
+        return getattr(labelled, fer), config.data.unlabelled.read(data_root)
+    data = read_run_data(config, data_root)
+    assert isinstance(data.unlabelled, FaceSet)
+    return getattr(data, fer), data.unlabelled
 
 
 def _initial(config: RunConfig) -> nn.Module:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from face2exp_lib.config import RunConfig, config_digest, load_config
+from face2exp_lib.draws import MISSING
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.scores import read_evaluation
+from face2exp_lib.scores import evaluation_path, read_evaluation
 from face2exp_lib.storage import read_json
 from face2exp_lib.weights_terms import set_terms, weights_terms
 
@@ -36,6 +37,7 @@ ROLES = {
     "validation": "validation: chose the checkpoint",
     "test": "test",
 }
+ON_OTHERS = "evaluation-on-*.json"  # of `evaluate --on`
 FEW_IMAGES = 100  # of a class: below, an accuracy says little
 LAW = """\
 **Recognising emotions is restricted by law in places.** In the European Union, Regulation (EU)
@@ -53,22 +55,24 @@ picture as its annotators would; it does not know what the person feels. Not for
 hiring, teaching, policing, border control, medical or safety decisions."""
 
 
-def model_card(run_dir: Path) -> str:
+def model_card(run_dir: Path | str) -> str:
     """The card as Markdown.
 
     Raises:
         Face2ExpError: if the folder is no finished run, or was evaluated on no part.
     """
+    run_dir = Path(run_dir)
     if not (run_dir / "config.yaml").is_file():
         raise Face2ExpError(f"{run_dir}: no run directory: `face2exp train` makes one")
     config = load_config(run_dir / "config.yaml")
     if not (run_dir / "finished.json").exists():
         raise Face2ExpError(f"{run_dir}: the run has not finished: a card is about a finished one")
     finished = read_json(run_dir / "finished.json", "label_budget")
+    others = sorted(path.stem.removeprefix("evaluation-") for path in run_dir.glob(ON_OTHERS))
     evaluations = {
-        split: read_evaluation(run_dir / f"evaluation-{split}.json")
-        for split in ("test", "val")
-        if (run_dir / f"evaluation-{split}.json").exists()
+        split: read_evaluation(evaluation_path(run_dir, split))
+        for split in ("test", "val", *others)
+        if evaluation_path(run_dir, split).exists()
     }
     if not evaluations:
         raise Face2ExpError(
@@ -124,6 +128,10 @@ def _data(config: RunConfig, run_dir: Path) -> str:
             for reason, count in reasons.items()
             if count
         ]
+        left_out += [
+            f"- **the {name} set shows no {', '.join(classes)}**: {MISSING[name]}"
+            for name, classes in record.get("missing_classes", {}).items()
+        ]
         lines += ["", *left_out] if left_out else []
     else:
         lines.append("The run is of a version that kept no record of its data.")
@@ -136,8 +144,8 @@ def _evaluation(split: str, result: dict[str, Any]) -> str:
     intervals = result["intervals"]
     bootstrap = intervals["bootstrap"]
     level = f"{100 * intervals['level']:.0f} %"
-    title = {"test": "Results on the test part", "val": "Results on the validation part"}[split]
-    lines = [f"## {title}", ""]
+    titles = {"test": "the test part", "val": "the validation part"}
+    lines = [f"## Results on {titles.get(split) or 'another set: ' + result['set']}", ""]
     if split == "val":
         lines += ["These images chose the checkpoint: the figures flatter it.", ""]
     lines += [f"| measure | value, % | {level} interval |", "|---|---|---|"]
@@ -146,10 +154,13 @@ def _evaluation(split: str, result: dict[str, Any]) -> str:
         for name, title in MEASURES.items()
     ]
     lines += ["", f"| class | images | accuracy, % | {level} interval |", "|---|---|---|---|"]
-    for row, (name, accuracy) in enumerate(result["per_class_accuracy"].items()):
-        images = sum(result["confusion_matrix"][row])
-        interval = _range(intervals["per_class_accuracy"][name])
-        lines.append(f"| {name} | {images:,} | {accuracy:.1f} | {interval} |")
+    for name, row in zip(result["class_names"], result["confusion_matrix"], strict=True):
+        if name in result["missing_classes"]:
+            lines.append(f"| {name} | 0 | not measured | |")
+        else:
+            accuracy = result["per_class_accuracy"][name]
+            interval = _range(intervals["per_class_accuracy"][name])
+            lines.append(f"| {name} | {sum(row):,} | {accuracy:.1f} | {interval} |")
     units = {"image": "images within classes", "identity": "whole persons"}[bootstrap["unit"]]
     lines += [
         "",
@@ -157,12 +168,17 @@ def _evaluation(split: str, result: dict[str, Any]) -> str:
         f"({bootstrap['num_units']:,} of them, {bootstrap['replicates']:,} times); the classes' "
         "are Wilson's and take images as independent. Neither covers the chance of another seed.",
     ]
+    if result["missing_classes"]:
+        missing = ", ".join(result["missing_classes"])
+        lines.append(f"No image shows {missing}: the measures are over the other classes.")
     views = "the image and its mirror image, averaged" if result["flip"] else "the image alone"
     lines.append(f"Each prediction is made from {views}.")
-    if split == "test" and "test_readings" in result:
+    if copies := result.get("copies_of_training_images"):
+        lines.append(f"**{copies:,} of the images are exact copies of ones that trained it.**")
+    if "test_readings" in result:
+        what = "The test part" if split == "test" else "The set"
         lines.append(
-            f"The test part was read {_times(result['test_readings'])} "
-            f"(last at {result['evaluated_at']})."
+            f"{what} was read {_times(result['test_readings'])} (last at {result['evaluated_at']})."
         )
     return "\n".join(lines)
 
@@ -179,13 +195,15 @@ def _limits(evaluations: dict[str, dict[str, Any]]) -> str:
         f"{result['std_class_accuracy']:.1f}.",
         f"- {_most_confused(result)}",
     ]
-    rows = zip(per_class, result["confusion_matrix"], strict=True)
-    few = [name for name, row in rows if sum(row) < FEW_IMAGES]
+    rows = zip(result["class_names"], result["confusion_matrix"], strict=True)
+    few = [name for name, row in rows if 0 < sum(row) < FEW_IMAGES]
     if few:
         lines.append(
             f"- Fewer than {FEW_IMAGES} images were there to measure {', '.join(few)}: see the "
             "intervals."
         )
+    if result["missing_classes"]:
+        lines.append(f"- How well it names {', '.join(result['missing_classes'])} is unknown.")
     lines += [
         "- Nothing was measured by age, sex, skin colour, culture or health: whether it serves "
         "people alike is unknown.",
@@ -201,7 +219,7 @@ def _most_confused(result: dict[str, Any]) -> str:
     names, shares = result["class_names"], []
     for row, counts in enumerate(result["confusion_matrix"]):
         for column, count in enumerate(counts):
-            if row != column:
+            if row != column and sum(counts):
                 shares.append((count / sum(counts), names[row], names[column]))
     share, true, predicted = max(shares)
     if share == 0:
@@ -212,7 +230,7 @@ def _most_confused(result: dict[str, Any]) -> str:
 def _making(config: RunConfig, run_dir: Path) -> str:
     lines = ["## How it was made", ""]
     if (run_dir / "environment.json").exists():
-        made = read_json(run_dir / "environment.json")
+        made = read_json(run_dir / "environment.json", "face2exp_lib", "python", "packages")
         machine = made.get("machine", {})
         packages = ", ".join(f"{name} {version}" for name, version in made["packages"].items())
         lines += [

@@ -122,12 +122,6 @@ def _labels_alone(
     if config.method == "class_balanced":
         names = class_names(config.data.num_classes)
         counts = class_counts(data.labelled.known_labels(), names)
-        missing = [name for name, count in counts.items() if not count]
-        if missing:
-            raise Face2ExpError(
-                f"method class_balanced: no training image shows {', '.join(missing)}, and a class "
-                "without images has no weight: take more labels, or another method"
-            )
         weights = class_weights(list(counts.values()), config.class_balanced.beta).float()
         step = partial(class_balanced, weights=weights)
     elif config.method == "scn":

@@ -94,9 +94,10 @@ def read_predictions(path: Path) -> Predictions:
             "evaluation of an earlier version has none"
         ) from error
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        reason = isinstance(error, OSError) and error.strerror
         raise Face2ExpError(
-            f"{path}: no table of predictions ({' '.join(str(error).split())}): restore it from a "
-            "copy"
+            f"{path}: no table of predictions, or a damaged one{f' ({reason})' if reason else ''}: "
+            "restore it from a copy"
         ) from error
 
 

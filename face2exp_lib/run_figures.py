@@ -27,18 +27,19 @@ def run_replay(records: Sequence[dict[str, Any]], num_states: int = 12) -> go.Fi
             fs.append(record["feedback"])
         if "validation" not in record or not fs:
             continue
-        names = list(record["validation"]["base"]["per_class_accuracy"])
+        found = record["validation"]["base"]
+        names = found.get("class_names", list(found["per_class_accuracy"]))
         label = str(record["step"] + 1)
         states[label] = [
             go.Bar(
                 name=title,
                 x=names,
-                y=np.round(values, 1).tolist(),
+                y=[None if np.isnan(value) else value for value in np.round(values, 1).tolist()],
                 marker={"color": colour, "pattern": {"shape": shape}},
             )
             for title, values, colour, shape in (
-                ("A, validation accuracy", _per_class(record, "adaptation"), BLUE, ""),
-                ("B, validation accuracy", _per_class(record, "base"), GREEN, ""),
+                ("A, validation accuracy", _per_class(record, "adaptation", names), BLUE, ""),
+                ("B, validation accuracy", _per_class(record, "base", names), GREEN, ""),
                 ("share of pseudo labels", 100 * pseudo[: len(names)] / pseudo.sum(), GREY, "/"),
             )
         ]
@@ -87,8 +88,10 @@ def feedback_history(records: Sequence[dict[str, Any]]) -> go.Figure:
     )
 
 
-def _per_class(record: dict[str, Any], network: str) -> list[float]:
-    return list(record["validation"][network]["per_class_accuracy"].values())
+def _per_class(record: dict[str, Any], network: str, names: Sequence[str]) -> list[float]:
+    """NaN for a class that validation has no image of."""
+    per_class = record["validation"][network]["per_class_accuracy"]
+    return [per_class.get(name, np.nan) for name in names]
 
 
 def _significant(values: np.ndarray) -> list[float]:

@@ -22,6 +22,11 @@ def class_counts(labels: np.ndarray, names: Sequence[str]) -> dict[str, int]:
     return dict(zip(names, counts.tolist(), strict=True))
 
 
+def missing_classes(labels: np.ndarray, names: Sequence[str]) -> list[str]:
+    """The classes without a sample."""
+    return [name for name, count in class_counts(labels, names).items() if count == 0]
+
+
 def balanced_draw(
     labels: np.ndarray, names: Sequence[str], *, per_class: int | None, seed: int, purpose: str
 ) -> np.ndarray:
@@ -29,23 +34,20 @@ def balanced_draw(
 
     Args:
         labels: (N,) integer class codes.
-        names: class names in code order; all of them must occur.
+        names: class names in code order; of those that do not occur none is drawn.
         per_class: samples of each class; None takes the size of the smallest class.
         seed, purpose: what the draw depends on beside the labels.
 
     Returns:
-        Sorted indices into `labels`, (per_class * len(names),).
+        Sorted indices into `labels`, `per_class` for each class that occurs.
 
     Raises:
-        Face2ExpError: if a class is empty or smaller than `per_class`.
+        Face2ExpError: if a class is smaller than `per_class`, or none occurs.
     """
-    counts = class_counts(labels, names)
+    counts = {name: count for name, count in class_counts(labels, names).items() if count}
+    if not counts:
+        raise Face2ExpError(f"no image is left for the {purpose} draw: add some")
     smallest = min(counts, key=counts.__getitem__)
-    if counts[smallest] == 0:
-        raise Face2ExpError(
-            f"class '{smallest}' has no image for the {purpose} draw: add some, or lower what "
-            "other parts take from it"
-        )
     if per_class is None:
         per_class = counts[smallest]
     if counts[smallest] < per_class:
@@ -54,7 +56,7 @@ def balanced_draw(
             f"{per_class} of each class: ask for at most {counts[smallest]}"
         )
     drawn = []
-    for code in range(len(names)):
+    for code in np.unique(labels).tolist():
         members = np.flatnonzero(labels == code)
         generator = numpy_generator(seed, f"smp/{purpose}", code)
         drawn.append(generator.choice(members, size=per_class, replace=False))

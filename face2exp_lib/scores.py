@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.intervals import LEVEL, bootstrap_intervals, clustered_intervals, wilson_intervals
 from face2exp_lib.metrics import accuracies, count_confusions, measures
 from face2exp_lib.predictions import Predictions
@@ -42,21 +43,36 @@ def evaluate_predictions(predictions: Predictions) -> dict[str, Any]:
     return _completed(result, bootstrap)
 
 
+def evaluation_path(run_dir: Path, name: str) -> Path:
+    """Where a run keeps its evaluation on a part, `val` or `test`, or on another set."""
+    return run_dir / f"evaluation-{name}.json"
+
+
 def read_evaluation(path: Path) -> dict[str, Any]:
     """Read an evaluation; what files of earlier versions lack is worked out from their counts.
 
     Raises:
         Face2ExpError: if the file is missing, broken or no evaluation.
     """
-    return completed(read_json(path, *EVALUATION_KEYS))
+    result = read_json(path, *EVALUATION_KEYS)
+    try:
+        number = len(result["class_names"])
+        if np.array(result["confusion_matrix"], dtype=np.int64).shape != (number, number):
+            raise ValueError
+        return completed(result)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Face2ExpError(f"{path}: no evaluation, or damaged: delete it and redo") from error
 
 
 def completed(result: dict[str, Any]) -> dict[str, Any]:
-    """An evaluation of any version with `flip`, `macro_f1` and `intervals`.
+    """An evaluation of any version with `flip`, `macro_f1`, `intervals` and `missing_classes`.
 
-    `intervals` has the `level`, Wilson's for each `per_class_accuracy`, and the `bootstrap`.
+    `intervals` has the `level`, Wilson's for each `per_class_accuracy`, and the `bootstrap`;
+    `missing_classes` names those without images, which no measure covers.
     """
-    return result if "intervals" in result else {"flip": False, **_completed(result, None)}
+    if "intervals" not in result:
+        return {"flip": False, **_completed(result, None)}
+    return {"missing_classes": _missing(result), **result}
 
 
 def _completed(result: dict[str, Any], bootstrap: dict[str, Any] | None) -> dict[str, Any]:
@@ -64,9 +80,14 @@ def _completed(result: dict[str, Any], bootstrap: dict[str, Any] | None) -> dict
     return {
         **result,
         "macro_f1": float(measures(confusion)["macro_f1"]),
+        "missing_classes": _missing(result),
         "intervals": {
             "level": LEVEL,
             "per_class_accuracy": wilson_intervals(confusion, result["class_names"]),
             "bootstrap": bootstrap or bootstrap_intervals(confusion),
         },
     }
+
+
+def _missing(result: dict[str, Any]) -> list[str]:
+    return [name for name in result["class_names"] if name not in result["per_class_accuracy"]]

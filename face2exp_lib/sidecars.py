@@ -176,9 +176,10 @@ def _opened(path: Path) -> pq.ParquetFile:
     except FileNotFoundError as error:
         raise Face2ExpError(f"{path}: no such file: `face2exp data landmarks` makes one") from error
     except (OSError, pa.ArrowException) as error:
+        reason = isinstance(error, OSError) and error.strerror
         raise Face2ExpError(
-            f"{path}: not a readable Parquet file ({error}): make it again with "
-            "`face2exp data landmarks`"
+            f"{path}: not a readable Parquet file{f' ({reason})' if reason else ''}: make it again "
+            "with `face2exp data landmarks`"
         ) from error
 
 
@@ -237,7 +238,7 @@ def _read(
             start += len(batch)
     except (OSError, pa.ArrowException, ValueError) as error:
         raise Face2ExpError(
-            f"{path}: not a readable table of landmarks ({error}): make it again"
+            f"{path}: not a readable table of landmarks, for it is damaged: make it again"
         ) from error
     boxes, points, sizes = numbers[:, :4], numbers[:, 4:14], numbers[:, 14:]
     detected = states == STATES.index("detected")

@@ -9,16 +9,19 @@ import numpy as np
 
 from face2exp_lib.budget import LABELS_ALONE
 from face2exp_lib.config import RunConfig
+from face2exp_lib.draws import (
+    MISSING,
+    missing_of_sets,
+    must_keep_classes,
+    must_show_two,
+    of_classes,
+    smp,
+)
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.facesets import FaceSet, without_copies
 from face2exp_lib.imagelists import Draw, Drops, list_digest, plain_id, read_draw, read_drops
 from face2exp_lib.labels import class_names
-from face2exp_lib.sampling import (
-    balanced_draw,
-    class_counts,
-    images_per_class,
-    proportional_draw,
-)
+from face2exp_lib.sampling import balanced_draw
 from face2exp_lib.sources import below_data_root
 from face2exp_lib.streaming import ShardedFaces, open_stream
 
@@ -35,6 +38,7 @@ class LabelledData:
         labelled: D_FER = Smp(D'_FER), or all of D'_FER where the config says so.
         validation, test: what chooses the checkpoint, what is read once at the end.
         left_out: set -> reason -> number of images that training does without.
+        missing: `labelled`, `validation` or `test` -> the classes that it does not show, if any.
     """
 
     long_tailed: FaceSet
@@ -42,6 +46,14 @@ class LabelledData:
     validation: FaceSet
     test: FaceSet
     left_out: dict[str, dict[str, int]]
+    missing: dict[str, list[str]]
+
+    def notes(self) -> list[str]:
+        """What to tell of classes that a set does not show."""
+        return [
+            f"note: {getattr(self, name).name} shows no {', '.join(classes)}: {MISSING[name]}"
+            for name, classes in self.missing.items()
+        ]
 
 
 @dataclass(frozen=True)
@@ -58,18 +70,26 @@ class RunData(LabelledData):
 
     def record(self) -> dict[str, Any]:
         """Of each set the number of images, digests of its list and its table of landmarks, and how
-        many landmarks were not found; and what was left out."""
+        many landmarks were not found; what was left out, and which classes a set lacks."""
         names = ("long_tailed", "labelled", "validation", "test", "unlabelled")
         sets = {name: getattr(self, name) for name in names}
         return {
             "sets": {name: _about(faces) for name, faces in sets.items()},
             "left_out": self.left_out,
+            "missing_classes": self.missing,
         }
 
 
 def read_test(config: RunConfig, data_root: Path | None) -> FaceSet:
     """The test part alone, without looking at any other set."""
-    return _of_classes(config.data.test.read(data_root), config.data.num_classes)
+    return of_classes(config.data.test.read(data_root), config.data.num_classes)
+
+
+def read_validation(config: RunConfig, data_root: Path | None) -> FaceSet:
+    """The validation part: a set of its own, or cut from the labelled one. No more is read."""
+    if config.data.validation is None:
+        return read_labelled_data(config, data_root).validation
+    return of_classes(config.data.validation.read(data_root), config.data.num_classes)
 
 
 def read_run_data(config: RunConfig, data_root: Path | None) -> RunData:
@@ -79,7 +99,7 @@ def read_run_data(config: RunConfig, data_root: Path | None) -> RunData:
     other way round.
 
     Raises:
-        Face2ExpError: if a set is missing, a class is empty, or a draw asks for too many.
+        Face2ExpError: if a set is missing or shows but one class, or a draw asks for too many.
     """
     parts = read_labelled_data(config, data_root)
     drops = _drops(config, data_root)
@@ -123,6 +143,7 @@ def read_run_data(config: RunConfig, data_root: Path | None) -> RunData:
         parts.validation,
         parts.test,
         {**parts.left_out, "unlabelled": left_out},
+        parts.missing,
         unlabelled,
         budget,
     )
@@ -134,7 +155,7 @@ def read_labelled_data(config: RunConfig, data_root: Path | None) -> LabelledDat
     test = read_test(config, data_root)
     listed = data.labelled.read(data_root)
     pool, left_out = _dropped(_drops(config, data_root), listed)
-    pool = _of_classes(pool, len(names))
+    pool = of_classes(pool, len(names))
     unheld = without_copies(pool, [test])
     left_out["copies of test images"] = len(pool) - len(unheld)
     pool = unheld
@@ -142,7 +163,7 @@ def read_labelled_data(config: RunConfig, data_root: Path | None) -> LabelledDat
     if data.draw is not None:
         draw = _draw_of_classes(read_draw(below_data_root(data.draw, data_root)), len(names))
     if data.validation is not None:
-        validation = _of_classes(data.validation.read(data_root), len(names))
+        validation = of_classes(data.validation.read(data_root), len(names))
     else:
         if draw.validation:
             chosen = _rows_of(draw.validation, pool, listed, data.draw)
@@ -158,42 +179,23 @@ def read_labelled_data(config: RunConfig, data_root: Path | None) -> LabelledDat
                 )
             ]
         validation = pool.subset(chosen, f"{pool.name} (validation)")
+        before = pool
         pool = pool.subset(np.setdiff1d(np.arange(len(pool)), chosen))
+        must_keep_classes(before, pool)
     unheld = without_copies(pool, [validation])
     left_out["copies of validation images"] = len(pool) - len(unheld)
     pool = unheld
-    _must_have_all_classes((pool, validation, test), names)
+    must_show_two(pool)
+    must_show_two(validation)
     if draw.train:
         labelled = pool.subset(_rows_of(draw.train, pool, listed, data.draw), f"{pool.name} (list)")
-        _must_have_all_classes((labelled,), names)
+        must_show_two(labelled)
     else:
-        labelled = _smp(config, pool)
-    return LabelledData(pool, labelled, validation, test, {"labelled": left_out})
-
-
-def _smp(config: RunConfig, pool: FaceSet) -> FaceSet:
-    """D_FER = Smp(D'_FER), or D'_FER itself."""
-    data, names = config.data, class_names(config.data.num_classes)
-    labels = pool.known_labels()
-    if data.balanced:
-        per_class = data.per_class
-        if data.percent is not None:
-            per_class = images_per_class(len(pool), data.percent, len(names))
-        drawn = balanced_draw(
-            labels, names, per_class=per_class, seed=config.seed, purpose="training"
-        )
-    elif data.percent is not None:
-        drawn = proportional_draw(
-            labels,
-            names,
-            percent=data.percent,
-            ratios=data.ratios,
-            seed=config.seed,
-            purpose="training",
-        )
-    else:
-        return pool
-    return pool.subset(drawn, f"{pool.name} (Smp)")
+        labelled = smp(config, pool)
+    missing = missing_of_sets(
+        {"labelled": labelled, "validation": validation, "test": test}, len(names)
+    )
+    return LabelledData(pool, labelled, validation, test, {"labelled": left_out}, missing)
 
 
 def _drops(config: RunConfig, data_root: Path | None) -> Drops:
@@ -284,14 +286,3 @@ def _rows_of(part: dict[str, int], pool: FaceSet, listed: FaceSet, path: str | N
                 "take the list's own set and codes"
             )
     return np.sort(np.array([row_of[image] for image in part], dtype=np.int64))
-
-
-def _must_have_all_classes(parts: tuple[FaceSet, ...], names: tuple[str, ...]) -> None:
-    for part in parts:
-        for name, count in class_counts(part.known_labels(), names).items():
-            if count == 0:
-                raise Face2ExpError(f"{part.name}: class '{name}' has no image: add some")
-
-
-def _of_classes(faces: FaceSet, num_classes: int) -> FaceSet:
-    return faces.subset(np.flatnonzero(faces.known_labels() < num_classes))

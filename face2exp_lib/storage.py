@@ -81,9 +81,13 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
         return content
     except FileNotFoundError as error:
         raise Face2ExpError(f"{path}: no such file") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise Face2ExpError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        problem = "damaged" if isinstance(error, UnicodeError | json.JSONDecodeError) else error
+        problem = "nested too deeply" if isinstance(error, RecursionError) else problem
         raise Face2ExpError(
-            f"{path}: not readable as JSON ({error}): delete it and redo"
+            f"{path}: not readable as JSON ({problem}): delete it and redo"
         ) from error
 
 

@@ -108,7 +108,8 @@ def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
     place = restore_state(run_dir, plan)
     writes = world.rank() == 0
     if writes:
-        if note := _about_patches(config, data):
+        about_patches = _about_patches(config, data)
+        for note in [*data.notes(), *([about_patches] if about_patches else [])]:
             tqdm.write(f"{run_dir.name}: {note}", file=sys.stderr)
         write_text(run_dir / "config.yaml", dump_config(config))
         write_json(run_dir / "environment.json", environment() | {"processes": world.size()})

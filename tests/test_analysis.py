@@ -19,6 +19,9 @@ from face2exp_lib.analysis_figures import (
 from face2exp_lib.cli import main
 from face2exp_lib.config import RunConfig, dump_config
 from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.facesets import FaceSet
+from face2exp_lib.imagelists import write_draw
+from face2exp_lib.images import FileImages
 from face2exp_lib.labels import class_names
 from face2exp_lib.telemetry import FOLDER, SCHEMA
 from face2exp_lib.training import train
@@ -35,6 +38,7 @@ ROWS: dict[str, list[Any]] = {
     "feedback": [0.1] * 4 + [-0.1] * 4,
     "image_feedback": [0.3, 0.2, 0.1, -0.2, 0.1, -0.1, 0.0, -0.4],
 }
+EXPRESSIONS = ("happy", "happy", "sad", "sad")
 TRUTH = "image,expression\na,happy\nb,happy\nc,sad\nd,sad\n"
 
 
@@ -115,6 +119,60 @@ def test_without_truth_the_rest_is_told(run: Path) -> None:
     assert "auc" not in result["image_feedback"]
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "image,label", "image,label,part", "Image, Expression", " IMAGE ,Label ",
+        "# set: people\n# seed: 3\nimage,label", "\ufeffimage,expression", "image,label,expression",
+    ],
+)  # fmt: skip
+def test_the_truth_as_a_draw_has_it(run: Path, truth: Path, head: str) -> None:
+    write(run)
+    expected = analyse_run(run, truth=truth)
+    last = head.splitlines()[-1].count(",") - 1
+    rows = (
+        f"{image},{name}{(',' + name) * last}"
+        for image, name in zip("abcd", EXPRESSIONS, strict=True)
+    )
+    truth.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+    assert analyse_run(run, truth=truth) == expected
+
+
+def test_the_truth_that_draw_wrote(run: Path, tmp_path: Path) -> None:
+    faces = FaceSet(
+        "people", FileImages(tmp_path, list("abcd")), np.arange(4), np.array([1, 1, 3, 3])
+    )
+    write_draw(tmp_path / "draw.csv", {"train": faces}, {"set": "people"})
+    write(run)
+    result = analyse_run(run, truth=tmp_path / "draw.csv")
+    assert result["truth_known"] == 8
+    assert result["over_time"][0]["accuracy"] == 0.5
+
+
+def test_truth_that_is_none_of_the_classes(run: Path, truth: Path) -> None:
+    """All faces show contempt, which a run of seven classes never names."""
+    truth.write_text("image,expression\n" + "".join(f"{image},contempt\n" for image in "abcd"))
+    write(run)
+    result = analyse_run(run, truth=truth)
+    assert result["over_time"][0]["accuracy"] == 0
+    assert np.sum(result["confusion"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("image,emotion\na,happy\n", "column 'expression' is missing: its first line has to name"),
+        ("image,label\na,glee\n", r"truth\.csv, line 2: unknown label 'glee'"),
+        ("# x\nimage,label\na,happy\na,sad\n", "line 4: a has another label further up: delete"),
+    ],
+)
+def test_a_truth_that_cannot_be_used(run: Path, truth: Path, content: str, message: str) -> None:
+    write(run)
+    truth.write_text(content)
+    with pytest.raises(Face2ExpError, match=message):
+        analyse_run(run, truth=truth)
+
+
 def test_images_without_truth_do_not_count(run: Path, truth: Path) -> None:
     truth.write_text("image,expression\na,happy\nc,sad\n")
     write(run)
@@ -144,8 +202,9 @@ def test_mistakes_are_named(run: Path, truth: Path, tmp_path: Path) -> None:
     with pytest.raises(Face2ExpError, match=r"truth.csv: names none of the run's images"):
         analyse_run(run, truth=truth)
     (run / FOLDER / "before-step-00000002.parquet").write_bytes(b"PAR1")
-    with pytest.raises(Face2ExpError, match="pseudo_labels: not readable as Parquet"):
+    with pytest.raises(Face2ExpError, match="pseudo_labels: a file of it is not readable") as told:
         analyse_run(run)
+    assert "Parquet" not in str(told.value)
 
 
 def test_figures_show_the_numbers(run: Path, truth: Path) -> None:

@@ -1,5 +1,6 @@
 """Comparisons as they are run: budgets, search, resuming, what is written."""
 
+import copy
 import json
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from face2exp_lib import compare
 from face2exp_lib.arms import Comparison, read_comparison
 from face2exp_lib.cli import main
+from face2exp_lib.cli_tables import NO_P
 from face2exp_lib.compare import Run, run_comparison
 from face2exp_lib.comparison_figures import comparison_figure
 from face2exp_lib.config import load_config
@@ -186,6 +188,16 @@ def test_figure_has_every_run(compared: tuple[dict[str, Any], Path]) -> None:
     expected = [round(run["mean_class_accuracy"], 2) for arm in runs.values() for run in arm]
     assert list(seeds.x) == expected
     assert list(means.y) == ["plain", "ours"]
+    assert means.name == "mean, 95 % interval"
+    assert figure.layout.xaxis2.title.text == "mean class accuracy, %"
+
+
+def test_figure_names_a_class_without_images(compared: tuple[dict[str, Any], Path]) -> None:
+    result = copy.deepcopy(compared[0])
+    for found in result["compared"].values():
+        found["missing_classes"] = ["fear"]
+    title = comparison_figure(result).layout.xaxis2.title.text
+    assert title == "mean class accuracy, % (no fear)"
 
 
 def test_the_command(
@@ -199,8 +211,14 @@ def test_the_command(
     captured = capsys.readouterr()
     assert status == 0, captured.err
     assert "| supervised | 1 |" in captured.out
-    assert (out / "comparison.md").read_text() in captured.out
-    assert "plotly" in (out / "comparison.html").read_text()
+    table = (out / "comparison.md").read_text()
+    assert table in captured.out
+    assert f"| {NO_P} | {NO_P} | {NO_P} |" in table
+    assert "one seed gives no p value" in table
+    page = (out / "comparison.html").read_text()
+    assert "plotly" in page
+    assert "one seed: no interval" in page
+    assert "95 % interval" not in page
     assert not list(out.rglob("evaluation-test.json"))
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from face2exp_lib.cli_tables import NO_P, comparison_table
 from face2exp_lib.comparison import (
     arm_lines,
     compare_runs,
-    comparison_table,
     holm,
     mcnemar,
     over_seeds,
@@ -173,6 +173,57 @@ def test_table(arms: dict[str, list[Path]]) -> None:
     assert cells[3] == "70.0 ± 10.0 [45.2, 94.8]"
     assert cells[6:11] == ["", "1,000", "", "30", "+20.0 ± 10.0 [-4.8, +44.8]"]
     assert cells[11] == "0.074; 0.148"
+
+
+def test_a_table_of_one_seed_says_that_it_gives_no_p(arms: dict[str, list[Path]]) -> None:
+    one = compare_runs({name: runs[:1] for name, runs in arms.items()}, "plain")
+    lines = comparison_table(one).splitlines()
+    assert [cell.strip() for cell in lines[3].split("|")[11:-1]] == ["+10.0", NO_P, NO_P, NO_P]
+    assert lines[-1] == f"{NO_P}: one seed gives no p value, nor ± and interval: give more seeds."
+    assert not any(";" in line for line in lines[2:])
+    three = comparison_table(compare_runs(arms, "plain"))
+    assert NO_P not in three
+    assert arm_lines(one) == (
+        "plain  mean 50.0 one seed  std  0.0 one seed\n"
+        "ours   mean 60.0 one seed  std  0.0 one seed  +10.0 [one seed, no interval]\n"
+        "other  mean 50.0 one seed  std  0.0 one seed   +0.0 [one seed, no interval]"
+    )
+
+
+def test_a_difference_without_spread_has_no_t(arms: dict[str, list[Path]], tmp_path: Path) -> None:
+    """The same difference in each seed: no t test, and so no `;` between two p values."""
+    ahead = [evaluated(tmp_path / f"a{i}", i, n + 1) for i, n in enumerate((5, 6, 4))]
+    table = comparison_table(compare_runs({"plain": arms["plain"], "ahead": ahead}, "plain"))
+    cells = [cell.strip() for cell in table.splitlines()[3].split("|")]
+    assert cells[12:15] == [NO_P, "0.250", "0.250"]
+    assert "one seed" not in table
+
+
+def test_a_table_names_the_class_that_no_mean_covers(tmp_path: Path) -> None:
+    confusion = np.array([[8, 2, 0], [0, 0, 0], [1, 0, 9]])
+    runs = [
+        evaluated(tmp_path / name, 0, 5, **accuracies(confusion, ("a", "b", "c")))
+        for name in ("one", "two")
+    ]
+    for run in runs:
+        predictions_path(run, "test").unlink()
+    found = compare_runs({"one": runs[:1], "two": runs[1:]}, "one")
+    assert found["missing_classes"] == ["b"]
+    assert found["arms"]["two"]["per_class_accuracy"] == pytest.approx({"a": 80, "c": 90})
+    assert found["arms"]["two"]["mean_class_accuracy"]["mean"] == pytest.approx(85)
+    table = comparison_table(found)
+    assert table.endswith("\nNo image of b: means are over the other classes.\n")
+
+
+def test_another_set_may_be_compared_by(arms: dict[str, list[Path]]) -> None:
+    for run in (arms["plain"][0], arms["ours"][0]):
+        for kind, ending in (("evaluation", "json"), ("predictions", "parquet")):
+            (run / f"{kind}-test.{ending}").rename(run / f"{kind}-on-x-1.{ending}")
+    chosen = {"plain": arms["plain"][:1], "ours": arms["ours"][:1]}
+    found = compare_runs(chosen, "plain", "on-x-1")
+    assert found["arms"]["ours"]["mcnemar"][0]["only_right"] == 2
+    with pytest.raises(Face2ExpError, match=r"plain1: not evaluated: run .* --on SOURCE` first"):
+        compare_runs({**chosen, "plain": arms["plain"]}, "plain", "on-x-1")
 
 
 def test_lines_of_a_few_arms(arms: dict[str, list[Path]]) -> None:

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from face2exp_lib import evaluation
 from face2exp_lib.adapters.folders import read_class_folders
+from face2exp_lib.analysis import analyse_run
 from face2exp_lib.batches import DecodedFaces
 from face2exp_lib.checkpoint import load_checkpoint
+from face2exp_lib.comparison import compare_runs
 from face2exp_lib.config import load_config
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import (
@@ -27,6 +29,8 @@ from face2exp_lib.evaluation import (
 from face2exp_lib.images import PixelImages
 from face2exp_lib.labels import class_names
 from face2exp_lib.metrics import count_confusions
+from face2exp_lib.mismatch import measure_mismatch
+from face2exp_lib.model_card import model_card
 from face2exp_lib.networks import build_network
 from face2exp_lib.predictions import read_predictions
 from face2exp_lib.scores import evaluate_predictions
@@ -96,17 +100,21 @@ def test_evaluation_in_several_batches_counts_every_face_once(
     assert result["overall_accuracy"] == 100
 
 
-def test_empty_class_is_an_error(squares_root: Path) -> None:
+def test_a_class_without_images_is_in_no_mean(squares_root: Path) -> None:
+    """Six classes are left, of which one is wrong."""
     faces = read_class_folders(squares_root / "squares", "test", "names")
     part = faces.subset((faces.known_labels() != 2).nonzero()[0])
-    with pytest.raises(Face2ExpError, match="no image of class surprise to evaluate"):
-        evaluate_network(
-            ByColour(fooled=-1),
-            DecodedFaces(part, 40, in_memory=True),
-            view_size=32,
-            num_classes=7,
-            workers=0,
-        )
+    result = evaluate_network(
+        ByColour(fooled=3),
+        DecodedFaces(part, 40, in_memory=True),
+        view_size=32,
+        num_classes=7,
+        workers=0,
+    )
+    assert "surprise" not in result["per_class_accuracy"]
+    assert result["mean_class_accuracy"] == pytest.approx(500 / 6)
+    assert result["std_class_accuracy"] == pytest.approx(100 / 6 * 5**0.5)
+    assert len(result["class_names"]) == len(result["confusion_matrix"]) == 7
 
 
 def test_prediction_uses_the_running_statistics_and_leaves_the_mode() -> None:
@@ -197,7 +205,7 @@ def test_test_part_is_read_once(
     def touched(*_: Any) -> None:
         raise AssertionError("the test part was read again")
 
-    monkeypatch.setattr(evaluation, "read_run_data", touched)
+    monkeypatch.setattr(evaluation, "read_test", touched)
     monkeypatch.setattr(evaluation, "load_trained", touched)
     again, fresh = evaluate_run(run, "test", None)
     assert not fresh
@@ -242,6 +250,14 @@ def test_reading_that_breaks_off_counts(
     assert not (run / "evaluation-test.json").exists()
     result, _ = evaluate_run(run, "test", squares_root)
     assert result["test_readings"] == 2
+
+
+def test_validation_needs_no_unlabelled_faces(
+    run: Path, squares_root: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(squares_root / "squares", tmp_path / "root" / "squares")
+    result, _ = evaluate_run(run, "val", tmp_path / "root")  # no `people` there
+    assert result["num_images"] == 14
 
 
 def test_validation_may_be_read_with_other_options(run: Path, squares_root: Path) -> None:
@@ -321,3 +337,15 @@ def test_baseline_predicts_with_its_only_network(
     config, network, state = load_trained(finished_runs["supervised"])
     assert config.method == "supervised"
     assert torch.equal(network.get_parameter("fc.weight"), state["network"]["fc.weight"])
+
+
+def test_paths_may_be_text(run: Path, squares_root: Path) -> None:
+    """In every function that takes a run."""
+    result, _ = evaluate_run(str(run), "val", str(squares_root))
+    assert evaluate_run(run, "val", None) == (result, False)
+    assert load_trained(str(run))[0] == load_config(run / "config.yaml")
+    assert model_card(str(run)).startswith("# Model card: tiny")
+    assert compare_runs({"meta": [str(run)]}, "meta", "val")["arms"]["meta"]["seeds"] == [0]
+    assert analyse_run(str(run), str(squares_root))["method"] == "meta"
+    found, _ = measure_mismatch(str(run), str(squares_root), before=str(run), most_faces=20)
+    assert found["before"]["network"] == "run, best checkpoint"

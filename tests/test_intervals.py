@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from face2exp_lib.intervals import bootstrap_intervals, clustered_intervals, wilson_intervals
+from face2exp_lib.intervals import (
+    _intervals,
+    bootstrap_intervals,
+    clustered_intervals,
+    wilson_intervals,
+)
 from face2exp_lib.metrics import measures
 
 CONFUSION = np.array([[40, 5, 5], [10, 30, 10], [20, 5, 25]])
@@ -89,3 +94,55 @@ def test_persons_that_do_not_suffice() -> None:
     identities = np.repeat(np.arange(10), 4)
     labels = (identities == 0).astype(int)
     assert clustered_intervals(labels, labels, identities, 2) is None
+
+
+def test_the_correction_by_hand() -> None:
+    """Replicates of 0.1, 0.2, ... 100 %, of which Phi(1) = 84.13 % lie below the estimate: so it
+    lies z0 = 1 above their middle. The level of one standard deviation asks for the percentiles
+    at Phi(2 z0 - 1) = Phi(1) and Phi(2 z0 + 1) = Phi(3) = 99.865 %."""
+    right = np.arange(1, 1001)
+
+    def confusions(hits: np.ndarray) -> np.ndarray:
+        wrong = 1000 - hits
+        return np.stack([np.stack([hits, wrong], -1), np.stack([wrong, hits], -1)], -2)
+
+    estimate = confusions(np.array(841))
+    low, high = _intervals(estimate, confusions(right), level=0.6827)["overall_accuracy"]
+    assert low == pytest.approx(84.1, abs=0.2)
+    assert high == pytest.approx(99.87, abs=0.02)
+
+
+def test_a_class_without_images_stays_without() -> None:
+    found = wilson_intervals(np.array([[8, 2, 0], [0, 0, 0], [0, 1, 4]]), ("a", "b", "c"))
+    assert list(found) == ["a", "c"]
+    perfect = bootstrap_intervals(np.diag([10, 0, 30]))
+    assert perfect["mean_class_accuracy"] == pytest.approx([100, 100])
+    assert perfect["std_class_accuracy"] == pytest.approx([0, 0])
+    confusion = CONFUSION.copy()
+    confusion[1] = 0
+    some = bootstrap_intervals(confusion)
+    assert some["num_units"] == 100
+    for measure, estimate in measures(confusion).items():
+        low, high = some[measure]
+        assert low < estimate < high
+
+
+def test_persons_of_a_set_that_lacks_a_class() -> None:
+    """With a third class that nobody shows, the intervals are those of the two."""
+    labels, predicted, identities = people(30, 10)
+    of_two = clustered_intervals(labels, predicted, identities, 2)
+    assert of_two == clustered_intervals(labels, predicted, identities, 3)
+    assert of_two is not None
+
+
+def test_replicates_that_lose_a_class_are_left_out() -> None:
+    """Class 1 is shown by 5 of 30 persons: (25 / 30)^30 = 0.4 % of the draws have none of them."""
+    identities = np.repeat(np.arange(30), 2)
+    labels = (identities < 5).astype(int)
+    found = clustered_intervals(labels, labels, identities, 3)
+    assert found is not None
+    share = np.full(30, 1 / 30)
+    times = np.random.default_rng(0).multinomial(30, share, 2000)
+    kept = int((times[:, :5].sum(1) > 0).sum())
+    assert found["replicates"] == kept < 2000
+    assert found["mean_class_accuracy"] == [100, 100]

@@ -36,6 +36,14 @@ def test_rows_are_true_classes() -> None:
     assert counts.dtype == np.int64
 
 
+def test_images_of_other_classes_are_in_no_cell() -> None:
+    assert count_confusions(np.array([0, 7, 1]), np.array([0, 0, 0]), 2).tolist() == [
+        [1, 0],
+        [1, 0],
+    ]
+    assert count_confusions(np.array([7, 7]), np.array([0, 1]), 2).tolist() == [[0, 0], [0, 0]]
+
+
 def test_counts_of_parts_add_up() -> None:
     true, predicted = np.array([0, 1, 2, 0, 1, 2, 2]), np.array([0, 2, 2, 1, 1, 0, 2])
     parts = count_confusions(true[:3], predicted[:3], 3) + count_confusions(
@@ -44,9 +52,38 @@ def test_counts_of_parts_add_up() -> None:
     assert parts.tolist() == count_confusions(true, predicted, 3).tolist()
 
 
-def test_empty_classes_are_named() -> None:
-    with pytest.raises(Face2ExpError, match="no image of class a, c to evaluate"):
-        accuracies(np.array([[0, 0, 0], [1, 1, 1], [0, 0, 0]]), NAMES)
+def test_a_class_without_images_has_no_accuracy_and_no_part_in_the_means() -> None:
+    """a has 8 of 8, c 2 of 4, one of them taken for b, of which no image is there."""
+    confusion = np.array([[8, 0, 0], [0, 0, 0], [1, 1, 2]])
+    result = accuracies(confusion, NAMES)
+    assert result["per_class_accuracy"] == {"a": 100, "c": 50}
+    assert result["mean_class_accuracy"] == 75
+    assert result["std_class_accuracy"] == 25
+    assert result["overall_accuracy"] == pytest.approx(100 * 10 / 12)
+    assert result["class_names"] == ["a", "b", "c"]
+    # F1 of a is 2 x 8 / (8 + 9), of c 2 x 2 / (4 + 2)
+    assert measures(confusion)["macro_f1"] == pytest.approx(100 * (16 / 17 + 2 / 3) / 2)
+
+
+@pytest.mark.parametrize(
+    ("shown", "message"), [([1], "show b: give images of two"), ([], "show no class: give")]
+)
+def test_fewer_than_two_classes_are_refused(shown: list[int], message: str) -> None:
+    confusion = np.zeros((3, 3), dtype=np.int64)
+    confusion[shown] = 1
+    with pytest.raises(Face2ExpError, match=message):
+        accuracies(confusion, NAMES)
+
+
+@pytest.mark.parametrize("num_classes", [7, 8])
+def test_measures_of_complete_sets_are_the_plain_formulas_to_the_bit(num_classes: int) -> None:
+    many = np.random.default_rng(1).integers(1, 99, (50, num_classes, num_classes))
+    found = measures(many)
+    hits, images = np.diagonal(many, axis1=1, axis2=2), many.sum(2)
+    per_class = 100 * hits / images
+    assert (found["mean_class_accuracy"] == per_class.mean(1)).all()
+    assert (found["std_class_accuracy"] == per_class.std(1)).all()
+    assert (found["macro_f1"] == (100 * 2 * hits / (images + many.sum(1))).mean(1)).all()
 
 
 def test_macro_f1_is_scikit_learns() -> None:
@@ -62,8 +99,10 @@ def test_a_class_that_is_never_predicted_has_f1_of_zero() -> None:
     assert measures(np.array([[4, 0], [4, 0]]))["macro_f1"] == pytest.approx(100 * 2 / 3 / 2)
 
 
-def test_measures_of_many_confusions_at_once() -> None:
+@pytest.mark.parametrize("missing", [[], [1]])
+def test_measures_of_many_confusions_at_once(missing: list[int]) -> None:
     many = np.random.default_rng(0).integers(1, 9, (2, 4, 3, 3))
+    many[:, :, missing] = 0
     found = measures(many)
     for key, values in found.items():
         assert values.shape == (2, 4)

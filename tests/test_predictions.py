@@ -72,5 +72,8 @@ def test_damaged_file(tmp_path: Path, damage: str) -> None:
     else:
         whole = path.read_bytes()
         path.write_bytes({"text": b"text", "half": whole[: len(whole) // 2], "empty": b""}[damage])
-    with pytest.raises(Face2ExpError, match=r"p\.parquet: no table of predictions \(.*restore it"):
+    with pytest.raises(
+        Face2ExpError,
+        match=r"p\.parquet: no table of predictions, or a damaged one: restore it from a copy$",
+    ):
         read_predictions(path)

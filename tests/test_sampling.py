@@ -14,6 +14,7 @@ from face2exp_lib.sampling import (
     balanced_draw,
     class_counts,
     images_per_class,
+    missing_classes,
     proportional_draw,
 )
 
@@ -75,8 +76,20 @@ def test_too_few_and_none() -> None:
         match="'fear' has 7 images, the training draw wants 8 of each class: ask for at most 7",
     ):
         draw(per_class=8)
-    with pytest.raises(Face2ExpError, match="class 'fear' has no image for the validation draw"):
-        balanced_draw(LABELS[:70], NAMES, per_class=None, seed=0, purpose="validation")
+    with pytest.raises(Face2ExpError, match="no image is left for the validation draw: add some"):
+        balanced_draw(LABELS[:0], NAMES, per_class=None, seed=0, purpose="validation")
+
+
+def test_a_class_that_is_not_there_is_not_drawn_and_changes_no_other() -> None:
+    assert missing_classes(LABELS, NAMES) == []
+    there = LABELS[NAMES.index("fear") != LABELS]
+    assert missing_classes(there, NAMES) == ["fear"]
+    drawn = balanced_draw(there, NAMES, per_class=5, seed=0, purpose="training")
+    counts = class_counts(there[drawn], NAMES)
+    assert counts == {name: 0 if name == "fear" else 5 for name in NAMES}
+    first = NAMES.index("fear")
+    of_all = [row for row in draw(per_class=5).tolist() if LABELS[row] < first]
+    assert [row for row in drawn.tolist() if there[row] < first] == of_all
 
 
 # The paper's draws, from the published counts alone: AffectNet's in the order of its codes 0..7,

@@ -22,6 +22,41 @@ def predictions(identities: list[str] | None) -> Predictions:
     return Predictions(images, labels, np.eye(2)[predicted], ("a", "b"), identities)
 
 
+def test_a_set_without_a_class_names_it() -> None:
+    found = predictions(None)
+    labels = np.where(found.labels == 1, 2, 0)
+    probabilities = np.eye(3, dtype=np.float32)[np.where(found.predicted == 1, 2, 0)]
+    result = evaluate_predictions(Predictions(found.images, labels, probabilities, ("a", "b", "c")))
+    assert result["missing_classes"] == ["b"]
+    assert list(result["per_class_accuracy"]) == ["a", "c"]
+    assert list(result["intervals"]["per_class_accuracy"]) == ["a", "c"]
+    assert result["mean_class_accuracy"] == 75  # as of the two alone
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"confusion_matrix": [[1, 2], [3]]},
+        {"confusion_matrix": None},
+        {"confusion_matrix": [[1]]},
+        {"class_names": 3},
+        {"per_class_accuracy": None},
+    ],
+)
+def test_a_damaged_evaluation_is_named(tmp_path: Path, damage: dict[str, object]) -> None:
+    path = tmp_path / "evaluation-test.json"
+    whole = evaluate_predictions(predictions(None))
+    of_run = {"method": "meta", "num_images": 40, "label_budget": {}}
+    of_earlier_version = {key: value for key, value in whole.items() if key != "intervals"}
+    for content in (whole, of_earlier_version):
+        path.write_text(json.dumps({**of_run, **content}))
+        assert read_evaluation(path)["intervals"]["level"] == 0.95
+        path.write_text(json.dumps({**of_run, **content, **damage}))
+        with pytest.raises(Face2ExpError, match=r"json: no evaluation, or damaged: delete it and"):
+            read_evaluation(path)
+
+
 def test_intervals_beside_the_measures() -> None:
     result = evaluate_predictions(predictions(None))
     assert result["mean_class_accuracy"] == 75  # a: 10 of 20, b: all

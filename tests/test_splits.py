@@ -13,7 +13,7 @@ from face2exp_lib.facesets import FaceSet
 from face2exp_lib.imagelists import list_digest, write_draw
 from face2exp_lib.labels import class_names
 from face2exp_lib.sampling import class_counts
-from face2exp_lib.splits import read_run_data
+from face2exp_lib.splits import read_run_data, read_validation
 from face2exp_lib.streaming import ShardedFaces
 
 Tiny = Callable[..., RunConfig]
@@ -268,8 +268,16 @@ def test_lists_that_do_not_fit(
 def test_a_list_without_a_class(tiny: Tiny, squares_root: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text("image,label\nhappy/0.png,happy\n")
-    with pytest.raises(Face2ExpError, match=r"\(list\): class 'neutral' has no image"):
+    with pytest.raises(Face2ExpError, match=r"train \(list\): shows happy alone: add images of"):
         read_run_data(tiny(f"data.draw={path}"), squares_root)
+    path.write_text("image,label\nhappy/0.png,happy\nsad/1.png,sad\n")
+    data = read_run_data(tiny(f"data.draw={path}"), squares_root)
+    rest = ["neutral", "surprise", "anger", "disgust", "fear"]
+    assert data.missing == {"labelled": rest}
+    assert data.notes() == [
+        f"note: squares/train (list) shows no {', '.join(rest)}: nothing teaches the network to "
+        "name it"
+    ]
 
 
 def test_a_validation_set_of_its_own_is_kept_whole(tiny: Tiny, squares_root: Path) -> None:
@@ -281,7 +289,7 @@ def test_a_validation_set_of_its_own_is_kept_whole(tiny: Tiny, squares_root: Pat
     data = read_run_data(config, squares_root)
     assert counts(data.validation) == dict.fromkeys(class_names(7), 3)
     assert counts(data.long_tailed) == {**dict.fromkeys(class_names(7), 6), "happy": 10}
-    with pytest.raises(Face2ExpError, match="squares/train: class 'neutral' has no image"):
+    with pytest.raises(Face2ExpError, match="squares/train: shows no class: add images of two"):
         read_run_data(
             tiny(
                 "data.validation_per_class=null",
@@ -346,8 +354,7 @@ def test_contempt_is_left_out_of_seven_classes(
     [
         (["data.per_class=5"], "'neutral' has 4 images, the training draw wants 5"),
         (["data.validation_per_class=7"], "'neutral' has 6 images, the validation draw wants 7"),
-        (["data.validation_per_class=6"], "squares/train: class 'neutral' has no image"),
-        (["data.num_classes=8"], "class 'contempt' has no image for the validation draw"),
+        (["data.validation_per_class=6"], "validation takes all images of neutral, and none is"),
         (["data.test.part=gone"], "gone: no such file or folder"),
         (["data.test={format: identity_folders, path: people}"], "people: this set has no labels"),
         (["data.labelled={format: identity_folders, path: people}"], "people: this set has no"),
@@ -362,15 +369,94 @@ def test_sets_that_do_not_fit(
         read_run_data(tiny(*changes), squares_root)
 
 
-def test_class_that_the_test_part_lacks_is_named(
-    tiny: Tiny, tmp_path: Path, squares_root: Path, picture: Callable[[int, int], bytes]
-) -> None:
+@pytest.fixture
+def six(tmp_path: Path, picture: Callable[[int, int], bytes]) -> str:
+    """A source of two images each of all classes but fear."""
     for code, name in enumerate(class_names(6)):
-        (tmp_path / "test" / name).mkdir(parents=True)
-        (tmp_path / "test" / name / "1.png").write_bytes(picture(code, 900))
-    config = tiny(f"data.test={{format: class_folders, path: {tmp_path}, part: test}}")
-    with pytest.raises(Face2ExpError, match=r"/test: class 'fear' has no image: add some"):
-        read_run_data(config, squares_root)
+        (tmp_path / "six" / name).mkdir(parents=True)
+        for number in (0, 1):
+            (tmp_path / "six" / name / f"{number}.png").write_bytes(picture(code, 900 + number))
+    return f"{{format: class_folders, path: {tmp_path}, part: six}}"
+
+
+@pytest.mark.parametrize(
+    ("which", "missing", "note"),
+    [
+        ("test", ["test"], "shows no fear: its accuracy is not measured"),
+        ("validation", ["validation"], "shows no fear: it has no part in choosing the checkpoint"),
+        ("labelled", ["labelled", "validation"], "shows no fear: nothing teaches the network to"),
+    ],
+)
+def test_class_that_a_set_lacks_is_named(
+    tiny: Tiny, squares_root: Path, six: str, which: str, missing: list[str], note: str
+) -> None:
+    """A validation part cut from a labelled set without fear shows none either."""
+    own = ["data.validation_per_class=null"] if which == "validation" else []
+    few = ["data.validation_per_class=1", "data.per_class=1"] if which == "labelled" else []
+    data = read_run_data(tiny(f"data.{which}={six}", *own, *few), squares_root)
+    assert data.missing == {name: ["fear"] for name in missing}
+    assert note in data.notes()[0]
+    assert data.record()["missing_classes"] == data.missing
+    for name in missing:
+        of_class = counts(getattr(data, name))
+        assert of_class.pop("fear") == 0
+        assert min(of_class.values()) == max(of_class.values()) > 0
+
+
+def test_a_class_that_no_set_shows(tiny: Tiny, squares_root: Path) -> None:
+    """Eight outputs, and seven classes in all sets: the other draws are as with seven outputs."""
+    eight = read_run_data(tiny("data.num_classes=8"), squares_root)
+    assert eight.missing == {name: ["contempt"] for name in ("labelled", "validation", "test")}
+    seven = read_run_data(tiny(), squares_root)
+    assert seven.missing == {}
+    assert seven.notes() == []
+    assert eight.labelled.ids == seven.labelled.ids
+
+
+def test_a_share_is_divided_by_the_classes_that_are_there(
+    tiny: Tiny, squares_root: Path, six: str
+) -> None:
+    """Of 12 images one of each of 6 classes is validation; 100 % of the other 6 are one of each."""
+    config = tiny(
+        f"data.labelled={six}", "data.validation_per_class=1", "data.per_class=null",
+        "data.percent=100",
+    )  # fmt: skip
+    assert len(read_run_data(config, squares_root).labelled) == 6
+
+
+@pytest.mark.parametrize("which", ["test", "validation", "labelled"])
+def test_one_class_alone_is_refused(
+    tiny: Tiny, squares_root: Path, tmp_path: Path, which: str
+) -> None:
+    shutil.copytree(squares_root / "squares" / "train" / "sad", tmp_path / "one" / "sad")
+    source = f"data.{which}={{format: class_folders, path: {tmp_path}, part: one}}"
+    own = ["data.validation_per_class=null"] if which == "validation" else []
+    with pytest.raises(Face2ExpError, match="/one: shows sad alone: add images of two classes"):
+        read_run_data(tiny(source, *own), squares_root)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_validation_alone_is_that_of_the_run(tiny: Tiny, squares_root: Path, own: bool) -> None:
+    changes = (
+        "data.validation_per_class=null",
+        "data.validation={format: class_folders, path: squares, part: test}",
+    )
+    config = tiny(*(changes if own else ()))
+    part = read_validation(config, squares_root)
+    assert list_digest(part) == list_digest(read_run_data(config, squares_root).validation)
+
+
+def test_validation_alone_reads_no_other_set_than_it_needs(tiny: Tiny, squares_root: Path) -> None:
+    nowhere = "data.unlabelled={format: identity_folders, path: gone}"
+    assert len(read_validation(tiny(nowhere), squares_root)) == 14
+    config = tiny(
+        nowhere,
+        "data.test={format: class_folders, path: gone}",
+        "data.labelled={format: class_folders, path: gone}",
+        "data.validation_per_class=null",
+        "data.validation={format: class_folders, path: squares, part: test}",
+    )
+    assert len(read_validation(config, squares_root)) == 21
 
 
 def test_fer2013_keeps_its_test_part_and_loses_the_copies_in_train(real_faces: Path) -> None:

@@ -92,6 +92,16 @@ def test_broken_json_names_the_file(tmp_path: Path, content: bytes) -> None:
         read_json(path)
 
 
+def test_json_that_cannot_be_read_is_told_without_pythons_words(tmp_path: Path) -> None:
+    for content in (b"{", b"\xff", b"[" * 100_000):
+        (tmp_path / "x.json").write_bytes(content)
+        with pytest.raises(Face2ExpError, match=r"JSON \((damaged|nested too deeply)\): delete"):
+            read_json(tmp_path / "x.json")
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(Face2ExpError, match=r"folder\.json: cannot be read \([A-Z]\D+\)$"):
+        read_json(tmp_path / "folder.json")
+
+
 def test_missing_json_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(Face2ExpError, match=r"x\.json: no such file"):
         read_json(tmp_path / "x.json")

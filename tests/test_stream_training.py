@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from face2exp_lib import training
+from face2exp_lib import mismatch, training
 from face2exp_lib.adapters import shards as shards_adapter
 from face2exp_lib.adapters.folders import read_identity_folders
 from face2exp_lib.config import RunConfig
@@ -162,3 +162,15 @@ def test_shards_as_the_labelled_set(
     for part in ("labelled", "validation", "test"):
         assert getattr(data, part).ids == getattr(listed, part).ids
         assert getattr(data, part).digests() == getattr(listed, part).digests()
+
+
+def test_mismatch_draws_from_all_of_a_stream_and_looks_through_none(
+    streaming: Tiny, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def touched(*_: Any) -> None:
+        raise AssertionError("the stream was looked through")
+
+    monkeypatch.setattr(mismatch, "read_run_data", touched)
+    fer, fr = mismatch._read_sets(streaming(), root, "validation")
+    assert len(fer) == 14
+    assert len(fr) == 14  # two of them copies of test images

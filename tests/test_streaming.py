@@ -231,3 +231,16 @@ def test_the_next_window_is_asked_for_while_one_is_used(
     asked.clear()
     ahead.reach(size)
     assert not set(asked) & set(second)
+
+
+def test_every_window_has_a_permutation_of_its_own() -> None:
+    """Windows of two shards of ten images: where each image of the sorted twenty comes is drawn
+    anew for every window, in the next epoch, too. Of 20! orders two are never equal by chance."""
+    stream = order(listed(*[10] * 6), window=2)
+    drawn = []
+    for window in range(6):
+        in_order = np.concatenate([stream.faces.indices(n) for n in stream.shards_of(window)])
+        place = {index: number for number, index in enumerate(in_order.tolist())}
+        drawn.append(tuple(place[index] for index in stream.indices(window).tolist()))
+    assert all(sorted(one) == list(range(20)) for one in drawn)
+    assert len(set(drawn)) == 6

@@ -33,7 +33,10 @@ class ClassBalancedOptions:
 
 
 def class_weights(class_counts: Sequence[int], beta: float) -> Tensor:
-    """Weights in proportion to 1 / effective number, scaled so that they sum to K.
+    """Weights in proportion to 1 / effective number, scaled so that their mean is 1.
+
+    A class without images has weight 0 and no part in that: no label asks for its weight, which
+    would be infinite.
 
     Args:
         class_counts: training images of each class, K numbers.
@@ -41,15 +44,10 @@ def class_weights(class_counts: Sequence[int], beta: float) -> Tensor:
 
     Returns:
         (K,) float64.
-
-    Raises:
-        ValueError: if a class has no image: its weight would be infinite.
     """
     counts = torch.tensor(class_counts, dtype=torch.float64)
-    if (counts < 1).any():
-        raise ValueError(f"class counts {list(class_counts)}: every class needs an image")
-    inverse = (1 - beta) / (1 - beta**counts)
-    return inverse * (len(counts) / inverse.sum())
+    inverse = torch.where(counts > 0, (1 - beta) / (1 - beta**counts), 0)
+    return inverse * (int((counts > 0).sum()) / inverse.sum())
 
 
 def class_balanced_step(
