@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from face2exp_lib.adapters.folders import OTHER_PARTS
+from face2exp_lib.adapters.paths import OTHER_PARTS
 from face2exp_lib.config import RunConfig
 from face2exp_lib.facesets import FaceSet
 

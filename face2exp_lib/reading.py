@@ -13,7 +13,7 @@ import yaml
 
 from face2exp_lib.adapters.adapter import Adapter
 from face2exp_lib.adapters.codes import ranked
-from face2exp_lib.adapters.folders import PARTS
+from face2exp_lib.adapters.paths import PARTS
 from face2exp_lib.adapters.published import (
     Published,
     comparable,

@@ -144,7 +144,6 @@ def test_any_name_makes_a_file(run: Path, other: Path, name: str) -> None:
 
 
 def test_the_runs_own_test_part_is_counted_as_such(run: Path, squares_root: Path) -> None:
-    place = squares_root / "squares" / "test"
     faces = read_class_folders(squares_root / "squares", "test", "names")
     result, _ = evaluate_on(run, faces)
     assert result["is_own_test_part"]
@@ -156,7 +155,7 @@ def test_the_runs_own_test_part_is_not_read_otherwise(run: Path, squares_root: P
     evaluate_run(run, "test", squares_root)
     faces = read_class_folders(squares_root / "squares", "test", "names")
     with pytest.raises(Face2ExpError, match="squares/test was read without flip averaging, and a"):
-        evaluate_on(run, faces, squares_root / "squares" / "test", flip=True)
+        evaluate_on(run, faces, flip=True)
     assert not written(run)
 
 

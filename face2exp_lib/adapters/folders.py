@@ -11,7 +11,7 @@ import numpy as np
 
 from face2exp_lib.adapters.adapter import Adapter
 from face2exp_lib.adapters.codes import Chosen, choose_codes
-from face2exp_lib.adapters.paths import must_exist, set_name, set_origin
+from face2exp_lib.adapters.paths import PARTS, must_exist, set_name, set_origin
 from face2exp_lib.adapters.published import EVERY
 from face2exp_lib.adapters.tables import BadRows
 from face2exp_lib.errors import Face2ExpError
@@ -23,12 +23,6 @@ from face2exp_lib.labels import ALIASES, CODES, LEFT_OUT, Codes, codes_name, lef
 MAX_CLASS_FOLDERS = 64  # a folder with more holds persons
 OTHER_FILE = f"no image by the end of its name ({', '.join(sorted(SUFFIXES))} are)"
 WEBFACE_PERSON = re.compile(r"\d+_\d+_\d+")  # its ten parts are numbered as classes may be
-# Names of a part, of a folder or at the beginning of a file's name -> is it for training?
-TRAINING_PARTS = {"train": True, "training": True, "train_set": True}
-OTHER_PARTS = dict.fromkeys(
-    ("test", "val", "valid", "validation", "val_set", "publictest", "privatetest"), False
-)
-PARTS = TRAINING_PARTS | OTHER_PARTS
 
 
 def read_class_folders(

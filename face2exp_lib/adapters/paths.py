@@ -11,6 +11,13 @@ from face2exp_lib.adapters.tables import BadRows
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.imagefiles import is_left_behind
 
+# Names of a part, of a folder or at the beginning of a file's name -> is it for training?
+TRAINING_PARTS = {"train": True, "training": True, "train_set": True}
+OTHER_PARTS = dict.fromkeys(
+    ("test", "val", "valid", "validation", "val_set", "publictest", "privatetest"), False
+)
+PARTS = TRAINING_PARTS | OTHER_PARTS
+
 
 class Root:
     """A folder of images that the paths of a table may not leave.
@@ -123,8 +130,10 @@ def first_existing(root: Path, names: Sequence[str], what: str) -> Path:
 
 def set_name(root: Path, part: str) -> str:
     """What messages call a part of a set, however its path is spelt."""
-    name = root.resolve().name
-    return f"{name}/{part}" if part else name
+    path = root.resolve()
+    if not part and path.name.lower() in PARTS:  # a part that is given as a folder
+        return f"{path.parent.name}/{path.name}"
+    return f"{path.name}/{part}" if part else path.name
 
 
 def set_origin(path: Path, part: str = "") -> str:
