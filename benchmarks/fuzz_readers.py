@@ -24,6 +24,7 @@ from benchmarks.data_listing import peak_mb
 from face2exp_lib.adapters import ADAPTERS
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.images import decode
+from face2exp_lib.reading import read_set
 from face2exp_lib.shard_samples import Recipe
 from face2exp_lib.sharding import shard_set
 from face2exp_lib.storage import read_json, write_json
@@ -146,12 +147,12 @@ TREES: dict[str, Callable[[Path], list[tuple[str, Path, str, list[Path]]]]] = {
 
 
 def read_all(name: str, path: Path, part: str, skip_bad: bool) -> str:
-    """Read and decode; returns how it ended."""
+    """Read as every verb does, decode; returns how it ended."""
     adapter = ADAPTERS[name]
     try:
         if not adapter.recognise(path):
             return "not recognised"
-        faces = adapter.read(path, part, adapter.codes, skip_bad)
+        faces = read_set(adapter, path, part, None, skip_bad=skip_bad)
     except Face2ExpError as error:
         if "\n" in str(error):
             raise AssertionError(f"more than one line: {error}") from error

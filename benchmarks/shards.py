@@ -215,11 +215,13 @@ def prove(scratch: Path, count: int, images_per_shard: int, seed: int) -> dict[s
 
 def measure_photos(source: str, scratch: Path) -> dict[str, Any]:
     """Bytes and images/s of photographs of faces, one process each."""
-    from face2exp_lib.audit import sets_at  # here: the processes that are watched need none of it
+    from face2exp_lib.recognition import (
+        read_sets,
+    )  # here: the processes that are watched need none of it
 
     torch.set_num_threads(1)
     tracemalloc.start()
-    (faces,) = sets_at(source)
+    (faces,) = read_sets(source)
     listing = tracemalloc.get_traced_memory()[0] / len(faces)
     tracemalloc.stop()
     chosen = np.sort(np.random.default_rng(0).permutation(len(faces))[:PHOTOS])
