@@ -69,6 +69,42 @@ beyond the image its edge pixels go on. Without it images stay whole. Where no f
 implausible one, the image stays whole and gets the median points of the others; the run's
 `data.json` counts these. A table is refused where the images are not those that it was made for.
 """
+CLASSES = """\
+## A set that lacks a class
+
+A run learns from, and is evaluated on, sets that show two expressions or more; who lacks one is
+told so by name.
+
+| what lacks it | what becomes of it |
+|---|---|
+| the labelled set | draws are balanced over the other classes; the network keeps its output |
+| the validation part | mean and std that choose the checkpoint are over the other classes |
+| the test part, another set | `missing_classes` names it; it has no accuracy, and is in no mean |
+
+Tables, figures, comparisons and the model card name it, too. A validation part that takes all
+images of a class from training is an error: lower `data.validation_per_class`.
+
+## Evaluate a run on another set
+
+`evaluate --on` takes what `data inspect` understands, as `PATH` or `PATH:PART`, and so measures
+a network across data sets, or on faces of your own:
+
+```sh
+face2exp evaluate runs/mine --on FER2013:test
+face2exp evaluate runs/mine --on ExpW --landmarks expw.parquet --crop face --skip-bad bad.csv
+```
+
+Labels map by name; contempt is left out and counted where the run has seven classes. A run that
+was trained on crops wants the same crop: make the table with `data landmarks`. `--skip-bad`
+leaves out what cannot be read or used, and lists it.
+
+A set is read once, as the test part is: the reading is noted before it begins
+(`readings-on-NAME.jsonl` in the run's folder), a second call shows what the first one wrote
+(`evaluation-on-NAME.json`, `predictions-on-NAME.parquet`), and other options are refused. `NAME`
+has digits that tell sets of one name apart: they stand for the set's place and its list. The run's
+own test part counts as such however it is named. Where the run's data are here, exact copies of
+images whose labels it used are counted, and the command warns.
+"""
 LABELLED = tuple(codes for codes in CODES if codes != "names")
 
 
@@ -81,6 +117,7 @@ def page() -> str:
             NUMBERS,
             _codes(),
             LANDMARKS,
+            CLASSES,
             *map(_section, ADAPTERS.values()),
         ]
     )
