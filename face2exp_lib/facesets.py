@@ -114,3 +114,11 @@ def without_copies(candidates: FaceSet, evaluation: Sequence[FaceSet]) -> FaceSe
     held_out = {digest for part in evaluation for digest in part.digests()}
     kept = [i for i, digest in enumerate(candidates.digests()) if digest not in held_out]
     return candidates.subset(np.array(kept, dtype=np.int64))
+
+
+def drawn_faces(faces: FaceSet, most: int, seed: int) -> FaceSet:
+    """At most so many faces of a set, in its order."""
+    if len(faces) <= most:
+        return faces
+    drawn = np.random.default_rng(seed).choice(len(faces), most, replace=False)
+    return faces.subset(np.sort(drawn))

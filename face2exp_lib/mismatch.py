@@ -16,7 +16,7 @@ from face2exp_lib.batches import DecodedFaces
 from face2exp_lib.config import RunConfig
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import choose_device, load_trained
-from face2exp_lib.facesets import FaceSet
+from face2exp_lib.facesets import FaceSet, drawn_faces
 from face2exp_lib.features import penultimate_features
 from face2exp_lib.labels import class_names
 from face2exp_lib.networks import build_network
@@ -112,14 +112,6 @@ def _initial(config: RunConfig) -> nn.Module:
         seed=initial_seed(config, deployed_network(config)),
     )
     return network.to(choose_device(config.device))
-
-
-def drawn_faces(faces: FaceSet, most: int, seed: int) -> FaceSet:
-    """At most so many faces of a set, in its order."""
-    if len(faces) <= most:
-        return faces
-    drawn = np.random.default_rng(seed).choice(len(faces), most, replace=False)
-    return faces.subset(np.sort(drawn))
 
 
 def _seen(config: RunConfig, name: str, network: nn.Module, sets: list[FaceSet]) -> Seen:
