@@ -100,7 +100,7 @@ class FaceSet:
             Face2ExpError: naming the image that cannot be read.
         """
         digests = []
-        for row in tqdm(self.rows, desc=f"hash {self.name}", leave=False, delay=2):
+        for row in tqdm(self.rows, desc=f"hash {self.name}", unit="image", leave=False, delay=2):
             try:
                 stored = self.images.read(row)
             except Exception as error:  # as in `decode`

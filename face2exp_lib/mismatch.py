@@ -20,6 +20,7 @@ from face2exp_lib.facesets import FaceSet, drawn_faces
 from face2exp_lib.features import penultimate_features
 from face2exp_lib.labels import class_names
 from face2exp_lib.networks import build_network
+from face2exp_lib.passes import threads
 from face2exp_lib.plans import deployed_network, initial_seed
 from face2exp_lib.splits import read_run_data
 from face2exp_lib.two_samples import TwoSamples, classifier_test, mean_discrepancy, two_samples
@@ -118,12 +119,13 @@ def _seen(config: RunConfig, name: str, network: nn.Module, sets: list[FaceSet])
     names = class_names(config.data.num_classes)
     features, classes = [], []
     for number, faces in enumerate(sets):
-        found, probabilities = penultimate_features(
-            network,
-            DecodedFaces(faces, config.data.stored_size, in_memory=False),
-            view_size=config.data.view_size,
-            workers=config.data.num_workers,
-        )
+        with threads(config.compute, config.network.backbone, next(network.parameters()).device):
+            found, probabilities = penultimate_features(
+                network,
+                DecodedFaces(faces, config.data.stored_size, in_memory=False),
+                view_size=config.data.view_size,
+                workers=config.data.num_workers,
+            )
         features.append(found)
         codes = faces.known_labels() if number == 0 else probabilities.argmax(1)
         classes += [names[code] for code in codes]
