@@ -19,10 +19,10 @@ import numpy as np
 from face2exp_lib.batches import DecodedFaces
 from face2exp_lib.config import config_digest, data_root, load_config
 from face2exp_lib.evaluation import evaluate_run, load_trained, predict_faces
-from face2exp_lib.facesets import FaceSet
+from face2exp_lib.facesets import FaceSet, drawn_faces
 from face2exp_lib.feature_figures import plane
 from face2exp_lib.labels import class_names
-from face2exp_lib.mismatch import drawn_faces, measure_mismatch
+from face2exp_lib.mismatch import measure_mismatch
 from face2exp_lib.provenance import environment
 from face2exp_lib.sampling import class_counts
 from face2exp_lib.splits import read_run_data

@@ -18,6 +18,9 @@ from face2exp_lib.images import Images, decode_sized
 from face2exp_lib.landmarks import CANONICAL_POINTS
 from face2exp_lib.sampling import BalancedBatches, StepBatches
 
+NAMED = 5  # images that a message names
+READ_SIZE = 32  # px: whether an image can be read does not depend on it
+
 
 class Batch(NamedTuple):
     """Faces of one mini-batch, or a single one without its first axis.
@@ -45,8 +48,15 @@ class DecodedFaces(Dataset[Batch]):
         self.labels = torch.from_numpy(labels)
         self.decoded: tuple[Tensor, Tensor] | None = None
         if in_memory:
-            bar = tqdm(range(len(faces)), desc=f"decode {faces.name}", leave=False, delay=2)
-            self.decoded = self._decode(bar)
+            bar = tqdm(
+                range(len(faces)), desc=f"decode {faces.name}", unit="image", leave=False, delay=2
+            )
+            try:
+                self.decoded = self._decode(bar)
+            except Face2ExpError:
+                bad = unreadable(faces.images, faces.rows.tolist())
+                must_be_none(bad if len(bad) > 1 else [])
+                raise
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -141,6 +151,33 @@ def decode_faces(
     return decoded.permute(0, 3, 1, 2), landmarks
 
 
+def unreadable(images: Images, rows: Iterable[int]) -> list[str]:
+    """Those of some images that cannot be read, each with what is wrong with it."""
+    bad = []
+    for row in rows:
+        try:
+            decode_sized(images, row, READ_SIZE)
+        except Face2ExpError as error:
+            bad.append(f"{images.ids[row]} ({error.__cause__})")
+    return bad
+
+
+def must_be_none(bad: list[str]) -> None:
+    """Make sure that no image was found to be `unreadable`.
+
+    Raises:
+        Face2ExpError: naming the first few.
+    """
+    if bad:
+        more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        number, them = ("1 image", "it") if len(bad) == 1 else (f"{len(bad)} images", "them")
+        raise Face2ExpError(
+            f"{number} cannot be read: {', '.join(bad[:NAMED])}{more}: replace or delete {them}, "
+            "or name the table that `face2exp data inspect PATH --skip-bad FILE` makes of a "
+            "training set as data.drop"
+        )
+
+
 def step_batches(
     faces: StepFaces,
     batch_size: int,
@@ -189,8 +226,18 @@ class _ErrorsAsValues(Dataset[Any]):
 
 
 def _batches(faces: StepFaces, batches: Iterable[list[int]], workers: int) -> Iterator[Batch]:
-    loader: DataLoader[Any] = DataLoader(
-        _ErrorsAsValues(faces),
+    for batch in loader(_ErrorsAsValues(faces), batches, workers):
+        if isinstance(batch, Face2ExpError):
+            # A new one: a frame that holds the error it raises keeps workers alive until the
+            # garbage collector comes by.
+            raise Face2ExpError(str(batch)) from batch
+        yield batch
+
+
+def loader(images: Dataset[Any], batches: Iterable[list[int]], workers: int) -> DataLoader[Any]:
+    """What `images.__getitems__` gives for each batch of indices, by processes that decode."""
+    return DataLoader(
+        images,
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=_as_it_is,
@@ -199,12 +246,6 @@ def _batches(faces: StepFaces, batches: Iterable[list[int]], workers: int) -> It
         generator=torch.Generator().manual_seed(0),
         worker_init_fn=_outlive_sigterm,
     )
-    for batch in loader:
-        if isinstance(batch, Face2ExpError):
-            # A new one: a frame that holds the error it raises keeps workers alive until the
-            # garbage collector comes by.
-            raise Face2ExpError(str(batch)) from batch
-        yield batch
 
 
 def _outlive_sigterm(worker: int) -> None:

@@ -23,6 +23,7 @@ from face2exp_lib.images import Images, decode
 from face2exp_lib.labels import class_names
 from face2exp_lib.metrics import accuracies, count_confusions
 from face2exp_lib.networks import build_network
+from face2exp_lib.passes import threads
 from face2exp_lib.predictions import Predictions, predictions_path, write_predictions
 from face2exp_lib.scores import evaluate_predictions, evaluation_path, read_evaluation
 from face2exp_lib.splits import read_test, read_validation
@@ -66,7 +67,8 @@ def predict_logits(network: nn.Module, images: Tensor, view_size: int) -> Tensor
     network.train(was_training)
     if not torch.isfinite(logits).all():
         raise Face2ExpError(
-            "the network's outputs are not finite, its weights have diverged: lower eta_a or eta_b"
+            "the network's outputs are not finite, its weights have diverged: lower training.eta_a "
+            "or eta_b, and --resume --changed goes on from the last checkpoint"
         )
     return logits
 
@@ -93,24 +95,40 @@ def predict_probabilities(
 
 
 def predict_faces(
-    network: nn.Module, faces: DecodedFaces, *, view_size: int, workers: int, flip: bool = False
+    network: nn.Module,
+    faces: DecodedFaces,
+    *,
+    view_size: int,
+    workers: int,
+    flip: bool = False,
+    title: str = "evaluate",
 ) -> np.ndarray:
-    """`predict_probabilities` of a whole set, in its order: (N, K) float32."""
+    """`predict_probabilities` of a whole set, in its order: (N, K) float32.
+
+    `title` is that of the bar that tells how far it is.
+    """
     device = next(network.parameters()).device
-    batches = ordered_batches(faces, EVALUATION_BATCH, workers)
-    total = -(-len(faces) // EVALUATION_BATCH)
-    rows = [
-        predict_probabilities(network, batch[0].to(device), view_size, flip=flip)
-        for batch in tqdm(batches, desc="evaluate", total=total, leave=False, delay=2)
-    ]
+    rows = []
+    with tqdm(total=len(faces), desc=title, unit="image", leave=False, delay=2) as bar:
+        for batch in ordered_batches(faces, EVALUATION_BATCH, workers):
+            rows.append(predict_probabilities(network, batch[0].to(device), view_size, flip=flip))
+            bar.update(len(batch[0]))
     return torch.cat(rows).numpy()
 
 
 def evaluate_network(
-    network: nn.Module, faces: DecodedFaces, *, view_size: int, num_classes: int, workers: int
+    network: nn.Module,
+    faces: DecodedFaces,
+    *,
+    view_size: int,
+    num_classes: int,
+    workers: int,
+    title: str = "evaluate",
 ) -> dict[str, Any]:
     """The paper's measures of one network on one labelled set, see `metrics.accuracies`."""
-    predicted = predict_faces(network, faces, view_size=view_size, workers=workers).argmax(1)
+    predicted = predict_faces(
+        network, faces, view_size=view_size, workers=workers, title=title
+    ).argmax(1)
     confusion = count_confusions(faces.faces.known_labels(), predicted, num_classes)
     return accuracies(confusion, class_names(num_classes))
 
@@ -261,16 +279,20 @@ def class_probabilities(
     device = next(network.parameters()).device
     decoded = [decode(images, i, config.data.stored_size) for i in range(len(images.ids))]
     pixels = torch.stack(decoded).to(device)
-    return predict_probabilities(network, pixels, config.data.view_size, flip=flip)
+    with threads(config.compute, config.network.backbone, device):
+        return predict_probabilities(network, pixels, config.data.view_size, flip=flip)
 
 
 def _predictions(config: RunConfig, network: nn.Module, part: FaceSet, flip: bool) -> Predictions:
     faces = DecodedFaces(part, config.data.stored_size, in_memory=False)
     view_size, workers = config.data.view_size, config.data.num_workers
+    device = next(network.parameters()).device
+    with threads(config.compute, config.network.backbone, device):
+        found = predict_faces(network, faces, view_size=view_size, workers=workers, flip=flip)
     return Predictions(
         part.ids,
         part.known_labels(),
-        predict_faces(network, faces, view_size=view_size, workers=workers, flip=flip),
+        found,
         class_names(config.data.num_classes),
         None if part.identities is None else [str(name) for name in part.identities],
     )

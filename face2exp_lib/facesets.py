@@ -111,7 +111,7 @@ class FaceSet:
             Face2ExpError: naming the image that cannot be read.
         """
         digests = []
-        for row in tqdm(self.rows, desc=f"hash {self.name}", leave=False, delay=2):
+        for row in tqdm(self.rows, desc=f"hash {self.name}", unit="image", leave=False, delay=2):
             try:
                 stored = self.images.read(row)
             except Exception as error:  # as in `decode`
@@ -125,3 +125,11 @@ def without_copies(candidates: FaceSet, evaluation: Sequence[FaceSet]) -> FaceSe
     held_out = {digest for part in evaluation for digest in part.digests()}
     kept = [i for i, digest in enumerate(candidates.digests()) if digest not in held_out]
     return candidates.subset(np.array(kept, dtype=np.int64))
+
+
+def drawn_faces(faces: FaceSet, most: int, seed: int) -> FaceSet:
+    """At most so many faces of a set, in its order."""
+    if len(faces) <= most:
+        return faces
+    drawn = np.random.default_rng(seed).choice(len(faces), most, replace=False)
+    return faces.subset(np.sort(drawn))

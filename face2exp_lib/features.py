@@ -29,7 +29,9 @@ def penultimate_features(
 
     hook = network.get_submodule("fc").register_forward_pre_hook(keep)
     try:
-        probabilities = predict_faces(network, faces, view_size=view_size, workers=workers)
+        probabilities = predict_faces(
+            network, faces, view_size=view_size, workers=workers, title="features"
+        )
     finally:
         hook.remove()
     return torch.cat(rows).numpy(), probabilities

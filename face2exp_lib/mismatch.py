@@ -16,10 +16,11 @@ from face2exp_lib.batches import DecodedFaces
 from face2exp_lib.config import RunConfig
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import choose_device, load_trained
-from face2exp_lib.facesets import FaceSet
+from face2exp_lib.facesets import FaceSet, drawn_faces
 from face2exp_lib.features import penultimate_features
 from face2exp_lib.labels import class_names
 from face2exp_lib.networks import build_network
+from face2exp_lib.passes import threads
 from face2exp_lib.plans import deployed_network, initial_seed
 from face2exp_lib.splits import read_labelled_data, read_run_data
 from face2exp_lib.two_samples import TwoSamples, classifier_test, mean_discrepancy, two_samples
@@ -122,24 +123,17 @@ def _initial(config: RunConfig) -> nn.Module:
     return network.to(choose_device(config.device))
 
 
-def drawn_faces(faces: FaceSet, most: int, seed: int) -> FaceSet:
-    """At most so many faces of a set, in its order."""
-    if len(faces) <= most:
-        return faces
-    drawn = np.random.default_rng(seed).choice(len(faces), most, replace=False)
-    return faces.subset(np.sort(drawn))
-
-
 def _seen(config: RunConfig, name: str, network: nn.Module, sets: list[FaceSet]) -> Seen:
     names = class_names(config.data.num_classes)
     features, classes = [], []
     for number, faces in enumerate(sets):
-        found, probabilities = penultimate_features(
-            network,
-            DecodedFaces(faces, config.data.stored_size, in_memory=False),
-            view_size=config.data.view_size,
-            workers=config.data.num_workers,
-        )
+        with threads(config.compute, config.network.backbone, next(network.parameters()).device):
+            found, probabilities = penultimate_features(
+                network,
+                DecodedFaces(faces, config.data.stored_size, in_memory=False),
+                view_size=config.data.view_size,
+                workers=config.data.num_workers,
+            )
         features.append(found)
         codes = faces.known_labels() if number == 0 else probabilities.argmax(1)
         classes += [names[code] for code in codes]

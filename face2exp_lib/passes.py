@@ -8,7 +8,7 @@ x is a process's part of the batch, and losses and gradients are means over all 
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -21,6 +21,7 @@ from torch.func import functional_call
 
 from face2exp_lib import world
 from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.networks import Backbone
 
 Grads = tuple[Tensor, ...]
 Criterion = Callable[[Tensor, Tensor], Tensor]  # (N, K) logits and their target to a 0-d mean
@@ -47,6 +48,10 @@ class Compute:
             not work in forward mode. Running statistics are averaged in any case.
         compile: let torch.compile fuse what it can. The first step then takes a minute or more; a
             CPU needs a C++ compiler. Whether it pays depends on the machine: measure it.
+        threads: that compute on a CPU. None: one for the backbone `small`, whose many short pieces
+            of work each wait for the slowest thread where other processes compute as well; for the
+            others as many as torch takes. Sums come out in another order, so another number of
+            threads gives other last bits.
     """
 
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -54,6 +59,7 @@ class Compute:
     micro_batch_size: int | None = None
     batch_norm: Literal["local", "sync"] = "local"
     compile: bool = False
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.loss_scale < math.inf:
@@ -62,6 +68,8 @@ class Compute:
             raise ValueError(
                 f"micro_batch_size is {self.micro_batch_size}: batch norm needs 2 images or more"
             )
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads is {self.threads}: give 1 or more")
 
 
 PLAIN = Compute()
@@ -236,6 +244,18 @@ def compile_networks(networks: Iterable[nn.Module], compute: Compute) -> None:
 def eager(compute: Compute) -> AbstractContextManager[object]:
     """Compiled networks run uncompiled inside: where it is not worth it, or not possible."""
     return torch.compiler.set_stance("force_eager") if compute.compile else nullcontext()
+
+
+@contextmanager
+def threads(compute: Compute, backbone: Backbone, device: torch.device) -> Iterator[None]:
+    """Passes inside are computed by as many threads as `compute` says; after it by those before."""
+    before = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(compute.threads or (1 if backbone == "small" else before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _parts(

@@ -158,6 +158,9 @@ class Phase:
         """Take up what `state_dict` gave."""
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
+            for group in optimiser.param_groups:  # those of the config, which may have changed
+                group["momentum"] = self.rates[name].momentum
+                group["weight_decay"] = self.config.training.weight_decay
         self.history.load_state_dict(state["feedback_history"])
         self.extra = dict(state["extra"])
 

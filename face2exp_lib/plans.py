@@ -274,8 +274,9 @@ def open_round(phase: Phase, number: int, all_faces: DecodedFaces) -> None:
     )
     student.load_state_dict(fresh.state_dict())
     data, options = config.data, config.noisy_student
+    view_size, workers, title = data.view_size, data.num_workers, f"label for {phase.name}"
     probabilities = predict_faces(
-        teacher, all_faces, view_size=data.view_size, workers=data.num_workers
+        teacher, all_faces, view_size=view_size, workers=workers, title=title
     )
     per_class = options.per_class or len(all_faces) // data.num_classes
     rows = choose_images(
@@ -287,6 +288,7 @@ def open_round(phase: Phase, number: int, all_faces: DecodedFaces) -> None:
     if len(rows) == 0:
         raise Face2ExpError(
             f"noisy_student.threshold {options.threshold}: the teacher is as sure as that of no "
-            "image: lower it, or train the teacher longer (training.warm_start_steps)"
+            "image: lower it (--resume --changed), or train its first teacher longer in another "
+            "run (training.warm_start_steps)"
         )
     phase.extra["rows"] = torch.from_numpy(rows)

@@ -8,19 +8,22 @@ from filelock import FileLock, Timeout
 
 from face2exp_lib.config import RunConfig, load_config
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.splits import RunData
-from face2exp_lib.storage import TEMPORARY, read_json, remove_leftovers
+from face2exp_lib.run_changes import changed_keys, kind_of, told
+from face2exp_lib.storage import TEMPORARY, remove_leftovers
 
 
 @contextmanager
-def claimed(config: RunConfig, run_dir: Path, *, resume: bool) -> Iterator[None]:
+def claimed(
+    config: RunConfig, run_dir: Path, data_root: Path | None, *, resume: bool, changed: bool
+) -> Iterator[None]:
     """Hold a run's folder alone, and make sure that training into it overwrites nothing.
 
     The lock is the system's: it goes with the process that holds it, however that ends.
 
     Raises:
         Face2ExpError: if the folder cannot be written, another process holds it, it holds
-            something else, another config's run, or a run begun and `resume` is not given.
+            something else, another config's run, a run begun and `resume` is not given, or one of
+            a config that has changed and `changed` is not given.
     """
     held = {path.name for path in run_dir.iterdir()} if run_dir.is_dir() else set()
     held = {name for name in held if name != ".lock" and not TEMPORARY.fullmatch(name)}
@@ -39,48 +42,50 @@ def claimed(config: RunConfig, run_dir: Path, *, resume: bool) -> Iterator[None]
             f"{run_dir}: cannot write here ({error.strerror}): choose another --run-dir"
         ) from error
     try:
-        _must_be_this_run(config, run_dir, resume)
+        _must_be_this_run(config, run_dir, data_root, resume, changed)
         remove_leftovers(run_dir)
         yield
     finally:
         lock.release()
 
 
-def _must_be_this_run(config: RunConfig, run_dir: Path, resume: bool) -> None:
+def _must_be_this_run(
+    config: RunConfig, run_dir: Path, data_root: Path | None, resume: bool, changed: bool
+) -> None:
     path = run_dir / "config.yaml"
     if not path.exists():
         return
-    begun = (run_dir / "checkpoints").exists() or (run_dir / "finished.json").exists()
-    if begun and not resume:
+    finished = (run_dir / "finished.json").exists()
+    if (finished or (run_dir / "checkpoints").exists()) and not resume:
         raise Face2ExpError(
             f"{run_dir}: holds a run already: go on with --resume, or choose another --run-dir"
         )
     # A run that stopped before its first checkpoint may begin anew with another config. But a
     # config.yaml that no run has put there is somebody's own file.
-    if begun or not (run_dir / "environment.json").exists():
-        try:
-            same = load_config(path) == config
-        except Face2ExpError:
-            same = False
-        if not same:
-            raise Face2ExpError(
-                f"{run_dir}: holds a run of another config: see {path}, or choose another --run-dir"
-            )
-
-
-def must_be_same_data(data: RunData, run_dir: Path) -> None:
-    """Make sure that a run goes on with the images and labels that it began with.
-
-    Raises:
-        Face2ExpError: naming the set that has changed.
-    """
-    if not (run_dir / "data.json").exists():  # a run of a version that wrote none
+    goes_on = finished or any(
+        checkpoint.name != "best.pt" for checkpoint in (run_dir / "checkpoints").glob("*.pt")
+    )
+    if not goes_on and (run_dir / "environment.json").exists():
         return
-    begun_with = read_json(run_dir / "data.json", "sets")["sets"]
-    for name, now in data.record()["sets"].items():
-        if begun_with.get(name) != now:
-            raise Face2ExpError(
-                f"{run_dir}: its {name} set has changed since the run began (now "
-                f"{now['num_images']} images, see data.json there): restore it, or choose another "
-                "--run-dir"
-            )
+    way_out = "choose another --run-dir"
+    try:
+        held = load_config(path)
+    except Face2ExpError:
+        held = None
+    if held is None or not (goes_on or held == config):
+        raise Face2ExpError(f"{run_dir}: holds a run of another config: see {path}, or {way_out}")
+    keys = changed_keys(held, config, data_root)
+    fixed = {key: pair for key, pair in keys.items() if kind_of(key) == "fixed"}
+    if fixed:
+        raise Face2ExpError(
+            f"{run_dir}: holds a run of another config ({told(fixed)}): see {path}, or {way_out}"
+        )
+    if keys and finished:
+        raise Face2ExpError(
+            f"{run_dir}: has finished with another config ({told(keys)}): {way_out}"
+        )
+    if keys and not changed:
+        raise Face2ExpError(
+            f"{run_dir}: its config has changed ({told(keys)}): go on with --resume --changed, "
+            f"which notes it in the run's record, or {way_out}"
+        )

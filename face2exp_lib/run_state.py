@@ -42,8 +42,8 @@ def checkpoints(run_dir: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
-def save_state(run_dir: Path, place: Place, plan: Plan, *, keep: int) -> None:
-    """Write a checkpoint, then let go of those before the last `keep`.
+def save_state(run_dir: Path, place: Place, plan: Plan) -> None:
+    """Write a checkpoint.
 
     Raises:
         Face2ExpError: if a weight is not finite, or the disk is full; the earlier ones stay.
@@ -52,14 +52,29 @@ def save_state(run_dir: Path, place: Place, plan: Plan, *, keep: int) -> None:
     for name, weights in networks.items():
         if not torch.stack([torch.isfinite(value).all() for value in weights.values()]).all():
             raise Face2ExpError(
-                f"the weights of {name} are not finite at step {place.step}: lower eta_a or eta_b, "
-                "or compute.loss_scale; the checkpoint before is kept"
+                f"the weights of {name} are not finite at step {place.step}: lower training.eta_a "
+                f"or eta_b, or compute.loss_scale; {way_on(run_dir)}"
             )
     state = plan.phases[place.phase].state_dict()
+    lengths = [phase.num_steps for phase in plan.phases]
     path = run_dir / "checkpoints" / f"step-{place.step:08}.pt"
-    save_checkpoint(path, {**place._asdict(), "networks": networks, "state": state})
+    save_checkpoint(
+        path, {**place._asdict(), "lengths": lengths, "networks": networks, "state": state}
+    )
+
+
+def let_go(run_dir: Path, keep: int) -> None:
+    """Delete the checkpoints before the last `keep`."""
     for old in checkpoints(run_dir)[:-keep]:
         old.unlink()
+
+
+def way_on(run_dir: Path) -> str:
+    """How a run whose weights have diverged goes on, for a message."""
+    found = checkpoints(run_dir)
+    if not found:
+        return "there is no checkpoint yet, so --resume begins anew"
+    return f"--resume --changed goes on from {found[-1].name}"
 
 
 def restore_state(run_dir: Path, plan: Plan) -> Place:
@@ -86,12 +101,26 @@ def restore_state(run_dir: Path, plan: Plan) -> Place:
             f"{path}: cut off or no checkpoint: delete it, and --resume goes on from "
             f"{found[-2].name}"
         ) from error
+    place = Place(state["step"], state["phase"], state["best_score"])
+    _must_be_in_its_phase(path, place, state.get("lengths"), plan)
     try:
         for name, network in plan.networks.items():
             network.load_state_dict(state["networks"][name])
-        plan.phases[state["phase"]].load_state_dict(state["state"])
+        plan.phases[place.phase].load_state_dict(state["state"])
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise Face2ExpError(
             f"{path}: its state does not fit this run's config: it belongs to another run"
         ) from error
-    return Place(state["step"], state["phase"], state["best_score"])
+    return place
+
+
+def _must_be_in_its_phase(path: Path, place: Place, lengths: list[int] | None, plan: Plan) -> None:
+    """Phases that are done keep their lengths, and the one at hand is not over."""
+    now = [phase.num_steps for phase in plan.phases]
+    if lengths is None:  # of a version that wrote none
+        return
+    if now[: place.phase] != lengths[: place.phase] or place.step > sum(now[: place.phase + 1]):
+        raise Face2ExpError(
+            f"{path}: it has come further than the config's phases of {now} steps: those that are "
+            f"done were of {lengths}: set training.num_steps and finetune_steps by these"
+        )

@@ -49,10 +49,16 @@ class LabelledData:
     missing: dict[str, list[str]]
 
     def notes(self) -> list[str]:
-        """What to tell of classes that a set does not show."""
+        """What to tell of how labels were understood, and of classes that a set does not show."""
+        sets = (self.test, self.long_tailed, self.validation)
+        # A validation part that was cut out says the same once more.
+        read = {(faces.origin, note): faces.name for faces in sets for note in faces.notes}
         return [
-            f"note: {getattr(self, name).name} shows no {', '.join(classes)}: {MISSING[name]}"
-            for name, classes in self.missing.items()
+            *(f"note: {name}: {note}" for (_, note), name in read.items()),
+            *(
+                f"note: {getattr(self, name).name} shows no {', '.join(classes)}: {MISSING[name]}"
+                for name, classes in self.missing.items()
+            ),
         ]
 
 

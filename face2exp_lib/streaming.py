@@ -96,7 +96,9 @@ class ShardedFaces:
         """
         excluded, lacking = dict(self.excluded), set(ids)
         num_listed = num_copies = 0
-        bar = tqdm(range(len(self.shards.shards)), desc=f"look through {self.name}", delay=2)
+        bar = tqdm(
+            range(len(self.shards.shards)), desc=f"look through {self.name}", unit="shard", delay=2
+        )
         for number in bar if ids or digests else ():
             kept = self.excluded.get(number, np.empty(0, np.int64))
             listed, found = rows_of_ids(self.shards, number, ids)

@@ -15,11 +15,10 @@ from torch import Tensor, nn
 from face2exp_lib.batches import DecodedFaces
 from face2exp_lib.config import RunConfig
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.facesets import FaceSet
+from face2exp_lib.facesets import FaceSet, drawn_faces
 from face2exp_lib.features import penultimate_features
 from face2exp_lib.labels import class_names
 from face2exp_lib.metrics_log import MetricsLog
-from face2exp_lib.mismatch import drawn_faces
 from face2exp_lib.phases import Phase, StepInput
 from face2exp_lib.predictions import as_text
 from face2exp_lib.splits import RunData

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -17,18 +17,30 @@ from tqdm import tqdm
 
 from face2exp_lib import world
 from face2exp_lib.batches import DecodedFaces
-from face2exp_lib.budget import LABELS_ALONE
 from face2exp_lib.checkpoint import save_checkpoint
-from face2exp_lib.config import RunConfig, dump_config
+from face2exp_lib.config import RunConfig, dump_config, load_config
 from face2exp_lib.errors import Face2ExpError, RunStopped
 from face2exp_lib.evaluation import choose_device, evaluate_network
-from face2exp_lib.facesets import FaceSet
-from face2exp_lib.passes import compile_networks, eager
+from face2exp_lib.passes import compile_networks, eager, threads
 from face2exp_lib.phases import NO_PASSES, Phase, StepInput
 from face2exp_lib.plans import Plan, plan_run
 from face2exp_lib.provenance import environment
-from face2exp_lib.run_folder import claimed, must_be_same_data
-from face2exp_lib.run_state import Place, checkpoints, restore_state, save_state
+from face2exp_lib.run_changes import (
+    changed_keys,
+    changed_sets,
+    note_changes,
+    read_changes,
+    write_data,
+)
+from face2exp_lib.run_checks import (
+    about_patches,
+    faces_to_be_read,
+    must_be_readable,
+    must_keep_what_it_chose,
+    must_part,
+)
+from face2exp_lib.run_folder import claimed
+from face2exp_lib.run_state import Place, checkpoints, let_go, restore_state, save_state, way_on
 from face2exp_lib.splits import RunData, read_run_data
 from face2exp_lib.storage import write_json, write_text
 from face2exp_lib.telemetry import Distance, Records
@@ -37,7 +49,13 @@ NAMED_IDS = 5  # images that a message names
 
 
 def train(
-    config: RunConfig, run_dir: Path, data_root: Path | None, *, resume: bool = False
+    config: RunConfig,
+    run_dir: Path,
+    data_root: Path | None,
+    *,
+    resume: bool = False,
+    changed: bool = False,
+    trust: bool = False,
 ) -> None:
     """Train one run into `run_dir`; with `resume`, go on from its last checkpoint (or begin).
 
@@ -47,73 +65,65 @@ def train(
     bit, as an uninterrupted one, wherever it was killed. On SIGTERM the step at hand is finished
     and a checkpoint written. A finished run is left as it is.
 
+    Args:
+        changed: go on with another config or other images, where `run_changes` lets them change;
+            the run's `changes.jsonl` tells at which step they did.
+        trust: begin without a look at whether all labelled images can be read.
+
     Raises:
         Face2ExpError: if the folder holds a run and `resume` is not given, or another config's run,
-            or another process is writing it; if data are missing or have changed since the run
-            began; if a loss or weight is not finite; if the disk is full.
+            or another process is writing it; if data are missing, cannot be read or have changed
+            since the run began; if a loss or weight is not finite; if the disk is full.
         RunStopped: after SIGTERM.
     """
-    with world.joined(config.device), _claimed_by_one(config, run_dir, resume):
+    mine = claimed(config, run_dir, data_root, resume=resume, changed=changed)
+    with world.joined(config.device), _claimed_by_one(mine):
         if not (run_dir / "finished.json").exists():
-            _train(config, run_dir, data_root)
+            device = choose_device(config.device)
+            with threads(config.compute, config.network.backbone, device):
+                _train(config, run_dir, data_root, device, changed=changed, trust=trust)
 
 
 @contextmanager
-def _claimed_by_one(config: RunConfig, run_dir: Path, resume: bool) -> Iterator[None]:
+def _claimed_by_one(claim: AbstractContextManager[None]) -> Iterator[None]:
     """The first process holds the folder and is the only one that writes; the others follow."""
-    with claimed(config, run_dir, resume=resume) if world.rank() == 0 else nullcontext():
+    with claim if world.rank() == 0 else nullcontext():
         world.wait()
         yield
 
 
-def must_part(config: RunConfig) -> None:
-    """Make sure that a run's processes can share its batches."""
-    for key in ("batch_size_fer", "batch_size_fr"):
-        number = getattr(config.training, key)
-        if number % world.size() or number < 2 * world.size():
-            raise Face2ExpError(
-                f"training.{key} {number} does not part into {world.size()} processes with two "
-                "images or more each: change one of the two"
-            )
-    if config.method == "scn" and world.size() > 1:
-        raise Face2ExpError(
-            "method scn ranks the images of a whole batch, which one process has to see: start one"
-        )
-
-
-def _about_patches(config: RunConfig, data: RunData) -> str | None:
-    """What to tell about patches that lie at the points of an average face, if they do."""
-    faces = data.unlabelled
-    if config.method in LABELS_ALONE or config.aug.patches == "none":
-        return None
-    # A stream has its points in its shards, millions of rows that are not read for a note.
-    if not isinstance(faces, FaceSet) or faces.landmarks is not None:
-        return None
-    return (
-        f"note: {faces.name} comes without landmarks, so the patches of Aug lie at those of an "
-        "average aligned face. That suits archives of aligned faces; for other photos make a "
-        "table with `face2exp data landmarks` and name it as data.unlabelled.landmarks"
-    )
-
-
-def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
+def _train(
+    config: RunConfig,
+    run_dir: Path,
+    data_root: Path | None,
+    device: torch.device,
+    *,
+    changed: bool,
+    trust: bool,
+) -> None:
     must_part(config)
+    writes, goes_on = world.rank() == 0, bool(checkpoints(run_dir))
     data = read_run_data(config, data_root)
-    if checkpoints(run_dir):
-        must_be_same_data(data, run_dir)
-    plan = plan_run(config, data, choose_device(config.device))
+    sets = changed_sets(data, run_dir, allowed=changed) if goes_on else {}
+    in_memory = config.data.in_memory
+    if writes and not trust and not in_memory and (sets or not goes_on):
+        must_be_readable(faces_to_be_read(data), config.data.num_workers)
+    plan = plan_run(config, data, device)
     compile_networks(plan.networks.values(), config.compute)
-    size, in_memory = config.data.stored_size, config.data.in_memory
-    validation = DecodedFaces(data.validation, size, in_memory=in_memory)
+    validation = DecodedFaces(data.validation, config.data.stored_size, in_memory=in_memory)
     place = restore_state(run_dir, plan)
-    writes = world.rank() == 0
+    must_keep_what_it_chose(plan.phases[place.phase], sets)
     if writes:
-        about_patches = _about_patches(config, data)
-        for note in [*data.notes(), *([about_patches] if about_patches else [])]:
+        patches = about_patches(config, data)
+        for note in [*data.notes(), *([patches] if patches else [])]:
             tqdm.write(f"{run_dir.name}: {note}", file=sys.stderr)
+        keys = (
+            changed_keys(load_config(run_dir / "config.yaml"), config, data_root) if goes_on else {}
+        )
+        note_changes(run_dir, place.step, keys, sets)
         write_text(run_dir / "config.yaml", dump_config(config))
         write_json(run_dir / "environment.json", environment() | {"processes": world.size()})
-        write_json(run_dir / "data.json", data.record())
+        write_data(data, run_dir)
     num_steps = sum(phase.num_steps for phase in plan.phases)
     records = Records(config, run_dir, keep_before=place.step) if writes else None
     distance = Distance(config, data)
@@ -124,15 +134,23 @@ def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
         unit="step",
         disable=not writes or bool(os.environ.get("TQDM_DISABLE")),  # tqdm's own variable
     )
+    # A checkpoint replaces those before it when the step after it is fine: weights may be finite
+    # and lead to losses that are not.
+    unproved = len(checkpoints(run_dir)) > config.training.keep_checkpoints
     with closing(records) if records else nullcontext(), bar, _stop_requests() as requested:
         for index, phase, given, losses in _steps(plan, place):
             given, losses = _of_all_processes(given, losses)
             world.average(_running_statistics(plan))
-            record = {
-                "step": place.step,
-                "phase": phase.name,
-                **_finite(losses, phase, given, place),
-            }
+            try:
+                numbers = _finite(losses, phase, given, place)
+            except Face2ExpError as error:
+                if writes and unproved:
+                    checkpoints(run_dir)[-1].unlink()
+                raise Face2ExpError(f"{error}; {way_on(run_dir)}") from error
+            if writes and unproved:
+                let_go(run_dir, config.training.keep_checkpoints)
+                unproved = False
+            record = {"step": place.step, "phase": phase.name, **numbers}
             place = place._replace(step=place.step + 1, phase=index)
             bar.update()
             done = place.step == num_steps
@@ -152,11 +170,13 @@ def _train(config: RunConfig, run_dir: Path, data_root: Path | None) -> None:
                 records.add(record, phase, given, losses)
                 if place.step % config.training.checkpoint_every_steps == 0 or done or stop:
                     records.flush(place.step)
-                    save_state(run_dir, place, plan, keep=config.training.keep_checkpoints)
+                    save_state(run_dir, place, plan)
+                    unproved = True
             if stop and not done:
                 raise RunStopped(f"{run_dir}: stopped after step {place.step} of {num_steps}")
     if writes:
-        write_json(run_dir / "finished.json", _summary(plan, data, place))
+        let_go(run_dir, config.training.keep_checkpoints)
+        write_json(run_dir / "finished.json", _summary(plan, data, place, read_changes(run_dir)))
 
 
 def _steps(plan: Plan, place: Place) -> Iterator[tuple[int, Phase, StepInput, dict[str, Tensor]]]:
@@ -221,6 +241,7 @@ def _validate(config: RunConfig, plan: Plan, faces: DecodedFaces) -> dict[str, d
                 view_size=config.data.view_size,
                 num_classes=config.data.num_classes,
                 workers=config.data.num_workers,
+                title=f"validate {name}",
             )
             for name, network in plan.validated.items()
         }
@@ -251,7 +272,7 @@ def _finite(
             if phase.unlabelled is not None:
                 fr = _named(phase.unlabelled.ids_at(given.indices_fr.tolist()))
                 message += f", FR images {fr}"
-            raise Face2ExpError(f"{message}: lower eta_a or eta_b; the last checkpoint is kept")
+            raise Face2ExpError(f"{message}: lower training.eta_a or eta_b")
     if "y_hat_fr" in losses:
         counts = torch.bincount(losses["y_hat_fr"], minlength=phase.config.data.num_classes)
         record["pseudo_labels"] = counts.tolist()
@@ -263,7 +284,9 @@ def _named(ids: list[str]) -> str:
     return ", ".join(ids[:NAMED_IDS]) + more
 
 
-def _summary(plan: Plan, data: RunData, place: Place) -> dict[str, Any]:
+def _summary(
+    plan: Plan, data: RunData, place: Place, changes: list[dict[str, Any]]
+) -> dict[str, Any]:
     passes = sum((phase.all_passes for phase in plan.phases), NO_PASSES)
     return {
         "num_steps": place.step,
@@ -271,4 +294,5 @@ def _summary(plan: Plan, data: RunData, place: Place) -> dict[str, Any]:
         "image_backwards": passes.backward,
         "label_budget": data.label_budget,
         "best_validation_mean_class_accuracy": place.best_score,
+        **({"changes": changes} if changes else {}),
     }

@@ -297,7 +297,8 @@ def test_every_verb_sees_the_same_images_and_labels(
     with open("draw.csv", newline="", encoding="utf-8") as file:
         rows = csv.DictReader(line for line in file if not line.startswith("#"))
         assert {row["image"]: row["label"] for row in rows} == case.labels
-    run(capsys, "train", "run.yaml", "--data-root", ".", "--run-dir", "r")
+    told = run(capsys, "train", "run.yaml", "--data-root", ".", "--run-dir", "r")
+    assert all(f": {note}" in told for note in faces.notes)
     record = json.loads(Path("r/data.json").read_text())["sets"]["labelled"]
     assert (record["num_images"], record["digest"]) == (len(case.labels), digest)
 

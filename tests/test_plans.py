@@ -266,11 +266,11 @@ def test_weights_that_are_not_finite_are_not_saved(
 ) -> None:
     """A loss before the step does not tell what the step made of the weights."""
     plan = make_plan()
-    save_state(tmp_path, Place(2), plan, keep=1)
+    save_state(tmp_path, Place(2), plan)
     with torch.no_grad():
         plan.networks["adaptation"].get_parameter("fc.bias")[3] = float("inf")
     with pytest.raises(Face2ExpError, match="weights of adaptation are not finite at step 4"):
-        save_state(tmp_path, Place(4), plan, keep=1)
+        save_state(tmp_path, Place(4), plan)
     assert [path.name for path in checkpoints(tmp_path)] == ["step-00000002.pt"]
 
 

@@ -6,11 +6,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from filelock import FileLock
@@ -198,33 +196,6 @@ def test_supervised_run_resumes_too(
     assert_same_run(tmp_path / "run", finished_runs["supervised"])
 
 
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [([], True), (["aug={patches: none}"], False), (["method=supervised"], False)],
-)
-def test_patches_at_an_average_faces_points_are_told(
-    tiny: Tiny,
-    squares_root: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    changes: list[str],
-    told: bool,
-) -> None:
-    train(tiny(*changes), tmp_path / "run", squares_root)
-    noted = "without landmarks" in capsys.readouterr().err
-    assert noted == told
-
-
-def test_found_landmarks_need_no_note(tiny: Tiny, squares_root: Path) -> None:
-    data = read_run_data(tiny(), squares_root)
-    assert isinstance(data.unlabelled, FaceSet)
-    found = np.zeros((len(data.unlabelled), 5, 2), np.float32)
-    config = tiny()
-    assert training._about_patches(config, data)
-    with_points = replace(data, unlabelled=replace(data.unlabelled, landmarks=found))
-    assert training._about_patches(config, with_points) is None
-
-
 def test_run_is_a_function_of_its_seed(
     tiny: Tiny, squares_root: Path, finished_runs: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -282,6 +253,7 @@ def test_run_directory_holds_what_it_should(finished_runs: dict[str, Path], tiny
         "config.yaml",
         "environment.json",
         "data.json",
+        "data_lists.npz",
         "metrics.jsonl",
         "finished.json",
         "checkpoints/step-00000010.pt",
@@ -410,7 +382,8 @@ def test_loss_that_is_not_finite_is_named_with_its_step(
     config = tiny("method=supervised", "training.eta_b=1e38")  # the largest that is taken
     with pytest.raises(
         Face2ExpError,
-        match=r"loss_s is (nan|inf) at step 1, FER images .*: lower eta_a or eta_b; the last",
+        match=r"loss_s is (nan|inf) at step 1, FER images .*: lower training\.eta_a or eta_b; "
+        "there is no checkpoint yet, so --resume begins anew",
     ):
         train(config, run, squares_root)
     assert [record["step"] for record in read_jsonl(run / "metrics.jsonl")] == [0]
@@ -479,9 +452,11 @@ def test_run_of_another_config_is_refused(
     if finish:
         train(tiny(), broken_off, squares_root, resume=True)
     before = contents(broken_off)
-    message = r"run: holds a run of another config: see \S+config\.yaml, or choose another"
-    refused(tiny("seed=1"), broken_off, squares_root, message, resume=True)
-    refused(tiny("training.num_steps=5"), broken_off, squares_root, message, resume=True)
+    message = r"run: holds a run of another config \({}\): see \S+config\.yaml, or choose another"
+    for key, told in (("seed=1", "seed 0 -> 1"), ("aug.patches=none", "aug.patches .*")):
+        for changed in (False, True):
+            options = {"resume": True, "changed": changed}
+            refused(tiny(key), broken_off, squares_root, message.format(told), **options)
     assert contents(broken_off) == before
 
 
@@ -520,7 +495,7 @@ def test_run_does_not_go_on_with_other_data(
             (root / "people" / "person1" / "0.png").read_bytes() + b"9"
         )
     before = contents(broken_off)
-    message = f"its {name} set has changed since the run began \\(now {count} images"
+    message = rf"run: has begun with other images: .*{name} \({count} images now, \d+ then; "
     refused(tiny(), broken_off, root, message, resume=True)
     assert contents(broken_off) == before
     (broken_off / "data.json").write_text("{}")

@@ -23,10 +23,11 @@ from face2exp_lib.feedback import FeedbackHistory
 from face2exp_lib.meta_step import MetaBatch, MetaOptions, meta_step
 from face2exp_lib.passes import Compute
 from face2exp_lib.plans import plan_run
+from face2exp_lib.run_checks import must_part
 from face2exp_lib.splits import read_run_data
 from face2exp_lib.storage import read_jsonl
 from face2exp_lib.telemetry import parts
-from face2exp_lib.training import must_part, train
+from face2exp_lib.training import train
 
 pytest.importorskip("lightning_fabric", reason="Lightning Fabric is an extra and not installed")
 Tiny = Callable[..., RunConfig]
