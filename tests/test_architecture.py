@@ -46,6 +46,8 @@ ORDER = (
     "imagelists",
     "shard_samples",
     "sharding",
+    "shard_tables",
+    "shard_index",
     "streaming",
     "splits",
     "batches",
