@@ -17,7 +17,7 @@ from face2exp_lib import __version__
 from face2exp_lib.cli_data import add_data_commands
 from face2exp_lib.cli_model import add_model_commands
 from face2exp_lib.cli_options import add_changes, add_command, add_data_root, add_workers
-from face2exp_lib.errors import Face2ExpError, RunStopped
+from face2exp_lib.errors import Face2ExpError, RunStopped, in_words
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 MMAP_BYTES, TRIM_BYTES = 2**25, 2**31 - 1  # the most that each version of it takes
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (Face2ExpError, OSError) as error:
-        print(f"face2exp: error: {_in_words(error)}", file=sys.stderr)
+        print(f"face2exp: error: {_told(error)}", file=sys.stderr)
         return 1
     except RunStopped as stopped:
         print(f"face2exp: {stopped}{options.afterwards}", file=sys.stderr)
@@ -52,12 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _in_words(error: Exception) -> str:
-    """An error in one line, the system's own with the file they are about."""
-    if isinstance(error, OSError) and error.strerror:
-        told = error.strerror.lower()
-        return f"{error.filename}: {told}" if error.filename else told
-    return " ".join(str(error).splitlines())
+def _told(error: Exception) -> str:
+    """An error in one line, one of the system's with the file that it is about."""
+    named = isinstance(error, OSError) and error.strerror and error.filename
+    return f"{named}: {in_words(error)}" if named else in_words(error)
 
 
 def _about_memory(error: RuntimeError) -> str | None:

@@ -35,6 +35,13 @@ def add_shard_command(data: Any) -> None:
     add_data_root(added)
     added.add_argument("--out", type=Path, metavar="DIR", help="holds the shards")
     added.add_argument(
+        "--index",
+        type=Path,
+        metavar="DIR",
+        help="instead: write index and tables of tars that others wrote, beside them or, with "
+        "links to them, into --out",
+    )
+    added.add_argument(
         "--size",
         type=_number(*SIZES),
         metavar="PX",
@@ -78,6 +85,9 @@ def _shard(options: argparse.Namespace) -> None:
     if options.verify:
         _verify(options.verify)
         return
+    if options.index:
+        _index(options)
+        return
     if options.out is None:
         raise Face2ExpError("nowhere to write the shards: name a folder with --out DIR")
     from face2exp_lib.imagelists import write_drops
@@ -115,6 +125,39 @@ def _source(options: argparse.Namespace) -> "FaceSet":
         config = load_config(options.config, options.set)
         return config.data.unlabelled.read(data_root(options.data_root))
     return one_set(options.source, skip_bad=options.skip_bad is not None, codes=codes_of(options))
+
+
+def _index(options: argparse.Namespace) -> None:
+    from face2exp_lib.imagelists import write_table
+    from face2exp_lib.shard_index import index_tars
+    from face2exp_lib.workers import usable_cpus
+
+    if options.source or options.config:
+        raise Face2ExpError("--index DIR takes the tars of its folder: name no other set beside it")
+    found = index_tars(
+        options.index,
+        options.out,
+        codes=codes_of(options),
+        skip_bad=options.skip_bad is not None,
+        workers=options.workers or usable_cpus(),
+    )
+    for one in found:
+        shards, count = one.shards, int(one.shards.starts[-1])
+        print(
+            f"{shards.folder}: {shards.name}, {count:,} images in {len(shards.shards):,} shards: "
+            f"{shards.name}.json"
+        )
+        if one.labelled or one.unlabelled:
+            without = "" if one.labelled == count else ": read without labels until all have one"
+            print(f"  labels of {one.labelled:,} images{without}")
+        for reason, number in one.unlabelled.most_common():
+            print(f"  no label, {number:,} images: {reason}")
+        for reason, number in one.left_out.most_common():
+            print(f"  left out, {number:,} members: {reason}")
+    if options.skip_bad:
+        rows = [(one.shards.name, *row) for one in found for row in one.skipped]
+        write_table(options.skip_bad, ("set", "image", "reason"), rows)
+        print(f"{options.skip_bad}: {len(rows)} rows")
 
 
 def _verify(folder: Path) -> None:

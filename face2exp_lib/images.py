@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.errors import Face2ExpError, in_words
 from face2exp_lib.imagefiles import open_image
 from face2exp_lib.jpeg import decode_plain
 
@@ -219,20 +219,20 @@ def decode_whole(images: Images, index: int) -> Image.Image:
 def unreadable(images: Images, index: int, error: Exception) -> Face2ExpError:
     """The error that names one image and what was wrong with it."""
     return Face2ExpError(
-        f"{images.ids[index]}: not a readable image ({_in_words(error)}): replace it or delete it; "
-        "`face2exp data inspect` lists all such files of a set"
+        f"{images.ids[index]}: not a readable image ({_wrong_with(error)}): replace it or delete "
+        "it; `face2exp data inspect` lists all such files of a set"
     )
 
 
-def _in_words(error: Exception) -> str:
+def _wrong_with(error: Exception) -> str:
     """What was wrong, without the words that Python and Pillow have for programmers."""
     if isinstance(error, UnidentifiedImageError):
         return "its content is no image of a kind that is read"
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
+        return in_words(error)
     # Ours, and Pillow's about files that are cut off. The rest is what a parser stumbles over.
     told = type(error) in (OSError, ValueError, SyntaxError) and len(error.args) == 1
-    text = " ".join(str(error).split())
+    text = in_words(error)
     return text if told and text and " object at 0x" not in text else "damaged"
 
 

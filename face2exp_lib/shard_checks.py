@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.errors import Face2ExpError, in_words
 from face2exp_lib.shard_sets import ShardSet
-from face2exp_lib.shards import is_shard_name
+from face2exp_lib.shards import INDEXED, is_shard_name, read_remarks
 from face2exp_lib.tars import members
 
 
@@ -25,14 +25,25 @@ def check_shard(shards: ShardSet, number: int) -> tuple[str, str]:
     path = shards.folder / shard.url
     try:
         if not shard.digest or not shard.table_digest:
-            raise ValueError("its index tells no digest to compare with")
+            raise Face2ExpError(
+                f"{path}: its index tells no digest to compare with: `face2exp data shard --index` "
+                "writes one"
+            )
         if file_digest(path) != shard.digest:
             raise ValueError("its bytes are not those that were listed")
         table = shards.table(number, ("image", "offset", "length"))
-        columns = (table[name].to_pylist() for name in ("image", "offset", "length"))
+        names, offsets, lengths = (
+            table[name].to_pylist() for name in ("image", "offset", "length")
+        )
         found = members(path)
+        remarks = read_remarks(shards.folder, shard.url)
+        if remarks and INDEXED in remarks[1]:
+            places = {(member.offset, member.size) for member in found if not member.problem}
+            if not places.issuperset(zip(offsets, lengths, strict=True)):
+                raise ValueError("its table names places where no image is")
+            return "", ""
         keys: list[str] = []
-        for name, offset, length in zip(*columns, strict=True):
+        for name, offset, length in zip(names, offsets, lengths, strict=True):
             key = name.partition(".")[0]
             image, told = next(found, None), next(found, None)
             if image is None or told is None or image != (name, offset, length, ""):
@@ -46,7 +57,7 @@ def check_shard(shards: ShardSet, number: int) -> tuple[str, str]:
             raise ValueError("it holds more than its table lists")
     except (OSError, ValueError) as error:
         raise Face2ExpError(
-            f"{path}: not the shard that was listed ({error}): fetch or make it again"
+            f"{path}: not the shard that was listed ({in_words(error)}): fetch or make it again"
         ) from error
     return (keys[0], keys[-1]) if keys else ("", "")
 

@@ -6,7 +6,6 @@ within bounds, and a file that is not the one that was listed is an error that n
 
 import io
 import os
-import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,11 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.errors import Face2ExpError, in_words
 from face2exp_lib.shards import (
     KIND,
     NUM_POINTS,
     SCHEMA,
+    SHARD_NAME,
     Shard,
     content_digest,
     set_digest,
@@ -32,6 +32,7 @@ from face2exp_lib.shards import (
 from face2exp_lib.storage import read_json
 from face2exp_lib.tars import BLOCK, MAX_MEMBER_BYTES, told_size
 
+ANEW = "make the shards again, or move it away and index them with `face2exp data shard --index`"
 MAX_TABLE_BYTES_PER_ROW = 2**16  # a small file can claim to be far more than fits into memory
 
 
@@ -73,9 +74,10 @@ class ShardSet:
                 raise ValueError("it is not the one that was listed")
             return _parse_table(content, shard, columns)
         except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+            ours = not isinstance(error, (KeyError, pa.ArrowException))
             raise Face2ExpError(
                 f"{path}: not readable as the table of its shard "
-                f"({' '.join(str(error).split())[:120]}): make the shards again"
+                f"({in_words(error) if ours else 'damaged'}): make the shards again"
             ) from error
 
 
@@ -91,22 +93,10 @@ def read_shard_set(folder: Path, name: str) -> ShardSet:
     listed = content["shardlist"]
     if content.get("__kind__") != KIND or not isinstance(listed, list) or not listed:
         raise Face2ExpError(f"{path}: no index of shards: write them with `face2exp data shard`")
-    shards = tuple(_entry(entry, path) for entry in listed)
-    if len({shard.url for shard in shards}) < len(shards):
-        raise Face2ExpError(f"{path}: lists a shard twice: make the shards again")
-    for shard in shards:
-        try:
-            size = (folder / shard.url).stat().st_size
-        except OSError as error:
-            raise Face2ExpError(
-                f"{folder / shard.url}: listed in {path.name} and not there: fetch or make it again"
-            ) from error
-        if size != shard.filesize:
-            raise Face2ExpError(
-                f"{folder / shard.url}: has {size:,} bytes, and {path.name} says "
-                f"{shard.filesize:,}: cut off or changed: fetch or make it again"
-            )
-    return ShardSet(folder, name, shards)
+    entries = [_entry(entry, path) for entry in listed]
+    if len({entry["url"] for entry in entries}) < len(entries):
+        raise Face2ExpError(f"{path}: lists a shard twice: {ANEW}")
+    return ShardSet(folder, name, tuple(_shard(entry, path) for entry in entries))
 
 
 def joined(name: str, sets: Sequence[ShardSet]) -> ShardSet:
@@ -202,24 +192,43 @@ def rows_of_digests(shards: ShardSet, number: int, digests: set[bytes]) -> np.nd
     return np.flatnonzero(pc.is_in(held, pa.array(sorted(digests), pa.binary(16))).to_numpy())
 
 
-def _entry(entry: Any, path: Path) -> Shard:
-    fields = Shard.__dataclass_fields__
+def _entry(entry: Any, path: Path) -> dict[str, Any]:
+    """What an index, which may be made elsewhere, says of a shard: no more than `Shard` has."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("url"), str):
+        raise Face2ExpError(f"{path}: an entry is none of a shard: {ANEW}")
+    url = entry["url"]
+    if not SHARD_NAME.fullmatch(url):
+        raise Face2ExpError(
+            f"{path}: lists '{url:.80}', which is no tar in its folder: put it there and list its "
+            f"name; {ANEW}"
+        )
+    if "nsamples" not in entry:
+        raise Face2ExpError(f"{path}: tells no 'nsamples' of {url}: {ANEW}")
+    # Indices of others may leave out how long a tar is, or say null.
+    known = {key: entry[key] for key in Shard.__dataclass_fields__ if key in entry}
+    if known.get("filesize", "") is None:
+        del known["filesize"]
+    for key, value in known.items():
+        number = type(value) is int and value >= 0
+        if not (number if key in ("nsamples", "filesize") else isinstance(value, str)):
+            raise Face2ExpError(f"{path}: '{key}' of {url} is none of a shard: {ANEW}")
+    return known
+
+
+def _shard(entry: dict[str, Any], path: Path) -> Shard:
+    """A listed shard that is there."""
+    tar = path.with_name(entry["url"])
     try:
-        shard = Shard(**{key: value for key, value in entry.items() if key in fields})
-        counts = shard.nsamples, shard.filesize
-        texts = shard.url, shard.digest, shard.table_digest
-        if not (
-            all(type(n) is int and n >= 0 for n in counts)
-            and all(isinstance(text, str) for text in texts)
-        ):
-            raise ValueError("its values are none of a shard")
-    except (AttributeError, TypeError, ValueError) as error:
+        size = tar.stat().st_size
+    except OSError as error:
         raise Face2ExpError(
-            f"{path}: an entry is none of a shard ({error}): make the shards again"
+            f"{tar}: listed in {path.name} and not there: fetch or make it again"
         ) from error
-    if not re.fullmatch(r"[\w][\w.-]*\.tar", shard.url):
+    shard = Shard(**{"filesize": size, **entry})
+    if size != shard.filesize:
         raise Face2ExpError(
-            f"{path}: lists '{shard.url:.80}', which is no tar in its folder: make the shards again"
+            f"{tar}: has {size:,} bytes, and {path.name} says {shard.filesize:,}: cut off or "
+            "changed: fetch or make it again"
         )
     return shard
 

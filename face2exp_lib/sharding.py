@@ -91,8 +91,8 @@ def shard_set(
         raise Face2ExpError(
             f"{faces.name}: its images are no files that could be copied: give --size"
         )
-    name = _file_name(faces.name)
-    with _locked(out, name):
+    name = file_name(faces.name)
+    with locked(out, name):
         digest = _claim(faces, out, name, recipe)
         for left in out.glob(f".{name}.making-*"):
             shutil.rmtree(left, ignore_errors=True)
@@ -241,7 +241,12 @@ def _digest(faces: FaceSet) -> str:
 
 
 @contextmanager
-def _locked(out: Path, name: str) -> Iterator[None]:
+def locked(out: Path, name: str) -> Iterator[None]:
+    """Write a set alone.
+
+    Raises:
+        Face2ExpError: if another process does, or nobody can write there.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = FileLock(out / f".{name}.lock")
@@ -260,7 +265,7 @@ def _locked(out: Path, name: str) -> Iterator[None]:
         lock.release()
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """A set's name as part of a file's."""
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "-" for c in name)
     return kept.strip("-") or "faces"

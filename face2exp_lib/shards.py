@@ -12,7 +12,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,10 @@ from face2exp_lib.tars import TarWriter
 VERSION = 1
 KIND = "wids-shard-index-v1"
 REMARKS = b"face2exp"  # key of the table's metadata
+INDEXED = "indexed"  # key of its remarks, where the tar was made elsewhere
+SHARD_NAME = re.compile(
+    r"[^./\\:\0-\x1f\x7f][^/\\:\0-\x1f\x7f]*\.tar"
+)  # in the folder of the index
 NUM_POINTS = 5
 SCHEMA = pa.schema(
     [
@@ -142,16 +146,24 @@ def write_shard(
         digest = tar.close()
         sync(file)
     shard = Shard(path.name, len(rows["id"]), tar.size, digest)
-    kept = {"version": VERSION, "tar": asdict(shard), **(remarks or {})}
+    table = table_of(shard, rows, remarks or {})
+    with path.with_name(table_name(path.name)).open("wb") as file:
+        file.write(table)
+        sync(file)
+    return replace(shard, table_digest=content_digest(table))
+
+
+def table_of(shard: Shard, rows: dict[str, list[Any]], remarks: dict[str, Any]) -> bytes:
+    """The content of a shard's table.
+
+    Args:
+        rows: a list for each column of `SCHEMA`.
+    """
+    kept = {"version": VERSION, "tar": asdict(shard), **remarks}
     table = pa.table(rows, SCHEMA.with_metadata({REMARKS: json.dumps(kept)}))
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
-    with path.with_name(table_name(path.name)).open("wb") as file:
-        file.write(buffer.getvalue())
-        sync(file)
-    return Shard(
-        shard.url, shard.nsamples, shard.filesize, digest, content_digest(buffer.getvalue())
-    )
+    return buffer.getvalue()
 
 
 def read_remarks(folder: Path, url: str) -> tuple[Shard, dict[str, Any]] | None:

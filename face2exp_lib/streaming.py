@@ -126,8 +126,8 @@ def open_stream(root: Path, part: str) -> ShardedFaces:
     shards = open_shard_set(root, part)
     if not all(shard.table_digest for shard in shards.shards):
         raise Face2ExpError(
-            f"{root}: {shards.name}.json lists no tables, which a stream needs: write the set anew "
-            "with `face2exp data shard`"
+            f"{root}: {shards.name}.json lists no tables, which a stream needs: "
+            f"`face2exp data shard --index {root}` writes them"
         )
     return ShardedFaces(set_name(root, shards.name), shards, {})
 

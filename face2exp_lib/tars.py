@@ -1,8 +1,8 @@
 """Tars as WebDataset reads them: written the same each time, looked through without trust.
 
 Nothing of a tar is ever extracted to a path. The standard library's reader follows what extended
-headers claim (another size, a sparse file, a name of any length), so headers are walked here one
-by one, with its parser for each.
+headers claim (another size, a sparse file), so headers are walked here one by one, with its parser
+for each. Of an extended header a longer name is believed, and checked as any other.
 """
 
 import hashlib
@@ -24,7 +24,19 @@ EXTENDED = (  # headers that say something of the member after them
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
 )
-HARMLESS_KEYS = {b"", b"mtime", b"atime", b"ctime", b"uid", b"gid", b"uname", b"gname", b"comment"}
+# Dates, owners and what macOS keeps beside a file; none says where its content lies.
+HARMLESS_KEY = re.compile(
+    rb"[amc]time|[ug]id|[ug]name|comment|(?:LIBARCHIVE|SCHILY)\.(?:xattr\..*|creationtime|acl\..*"
+    rb"|fflags|dev|ino|nlink)",
+    re.DOTALL,
+)
+MAX_EXTENSION_BYTES = 2**13  # of an extended header: a path is half as long at most
+COMPRESSED = {
+    b"\x1f\x8b": "gunzip",
+    b"BZh": "bunzip2",
+    b"\xfd7zXZ": "unxz",
+    b"\x28\xb5\x2f\xfd": "unzstd",
+}
 SAFE_NAME = re.compile(r"(?:[^/\\\0-\x1f\x7f:]+/)*[^/\\\0-\x1f\x7f:]+")
 
 
@@ -99,15 +111,20 @@ def members(path: Path) -> Iterator[Member]:
     """Every file in a tar, in order; folders are passed over.
 
     Raises:
-        ValueError: if the tar is damaged, or cut off before its end.
+        ValueError: if the tar is damaged, compressed, or cut off before its end.
         OSError: if it cannot be read.
     """
     total = path.stat().st_size
-    position, extended = 0, ""
+    position, extended, name = 0, "", ""
     with path.open("rb") as file:
         while True:
             file.seek(position)
             block = file.read(BLOCK)
+            packed = [tool for magic, tool in COMPRESSED.items() if block.startswith(magic)]
+            if position == 0 and packed:
+                raise ValueError(
+                    f"it is compressed, and no image in it has a place: {packed[0]} it"
+                )
             if len(block) < BLOCK:
                 raise ValueError(f"cut off after {total:,} bytes")
             if not any(block):
@@ -121,12 +138,15 @@ def members(path: Path) -> Iterator[Member]:
                 raise ValueError(f"the member at byte {position:,} ends beyond the file")
             position = start + info.size + -info.size % BLOCK
             if info.type in EXTENDED:
-                extended = extended or _extension(info, file.read(min(info.size, BLOCK)))
+                content = file.read(min(info.size, MAX_EXTENSION_BYTES))
+                problem, longer = _extension(info, content)
+                extended, name = extended or problem, longer or name
                 continue
+            info.name = name or info.name
             if not info.isdir():
                 problem = extended or _problem(info)
                 yield Member(info.name, start, info.size if info.isreg() else 0, problem)
-            extended = ""
+            extended = name = ""
 
 
 def _problem(info: tarfile.TarInfo) -> str:
@@ -139,10 +159,36 @@ def _problem(info: tarfile.TarInfo) -> str:
     return ""
 
 
-def _extension(info: tarfile.TarInfo, content: bytes) -> str:
-    """What is wrong with a header that extends the next one: dates and owners do no harm."""
-    if info.type == tarfile.XHDTYPE and info.size <= BLOCK:
-        keys = {line.partition(b"=")[0].split(b" ")[-1] for line in content.split(b"\n")}
-        if keys <= HARMLESS_KEYS:
-            return ""
-    return "has an extended header: write the tar as plain USTAR"
+def _extension(info: tarfile.TarInfo, content: bytes) -> tuple[str, str]:
+    """What is wrong with a header that extends the next one, and the longer name that it tells.
+
+    Dates and owners do no harm.
+    """
+    if info.size <= len(content):
+        if info.type == tarfile.GNUTYPE_LONGNAME:
+            return "", content.rstrip(b"\0").decode("utf-8", "surrogateescape")
+        try:
+            told = dict(_records(content))
+        except ValueError:
+            told = {b"?": b""}
+        longer = told.pop(b"path", b"") if info.type == tarfile.XHDTYPE else b""
+        known = info.type in (tarfile.XHDTYPE, tarfile.XGLTYPE)
+        if known and all(HARMLESS_KEY.fullmatch(key) for key in told):
+            return "", longer.decode("utf-8", "surrogateescape")
+    return "has an extended header: write the tar as plain USTAR", ""
+
+
+def _records(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Key and value of each `LENGTH KEY=VALUE` line.
+
+    Raises:
+        ValueError: if there is another one.
+    """
+    while content:
+        length, _, rest = content.partition(b" ")
+        end = int(length) - len(length) - 1 if length.isdigit() else 0
+        if not 0 < end <= len(rest) or rest[end - 1 : end] != b"\n":
+            raise ValueError("no record")
+        key, _, value = rest[: end - 1].partition(b"=")
+        yield key, value
+        content = rest[end:]

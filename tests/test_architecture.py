@@ -49,6 +49,8 @@ ORDER = (
     "imagelists",
     "shard_samples",
     "sharding",
+    "shard_tables",
+    "shard_index",
     "streaming",
     "draws",
     "splits",

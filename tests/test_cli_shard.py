@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from face2exp_lib import cli_shard, shard_samples
 from face2exp_lib.cli import main
 from tests.adapters.trees import jpeg, labelled, pack, record
 from tests.test_cli import Capture, fail, succeed
+from tests.test_shard_tables import tar
 
 pytestmark = [
     pytest.mark.usefixtures("no_real_faces"),
@@ -70,6 +72,41 @@ def test_the_unlabelled_set_of_a_config(
     )
 
 
+def test_index_of_tars_that_others_wrote(
+    capsys: Capture, config_path: Path, squares_root: Path, tmp_path: Path
+) -> None:
+    folder, bad = tmp_path / "web", tmp_path / "bad.csv"
+    images = [(f"{n}.jpg", jpeg(n)) for n in range(6)]
+    classes = [(f"{n}.cls", str(n).encode()) for n in range(6)]
+    tar(folder / "web-0.tar", [*images, *classes, ("._0.jpg", b""), ("readme.md", b"")])
+    tar(folder / "web-1.tar", [("6.jpg", jpeg(6)), ("7.jpg", b"broken")])
+    message = fail(capsys, "data", "shard", "--index", folder, *ONE)
+    assert message.startswith(f"{folder / 'web-1.tar'}: 7.jpg: not a readable image")
+    told = succeed(capsys, "data", "shard", "--index", folder, "--skip-bad", bad, *ONE)
+    assert told.splitlines() == [
+        f"{folder}: web, 7 images in 2 shards: web.json",
+        "  labels of 0 images: read without labels until all have one",
+        "  no label, 6 images: a number, whose code table --codes would name",
+        "  left out, 1 members: left behind by a system or a tool",
+        "  left out, 1 members: no image by the end of the name",
+        f"{bad}: 1 rows",
+    ]
+    assert bad.read_text().splitlines()[1].startswith("web,web-1.tar/7.jpg,not a readable image")
+    assert "web, 7 images" in succeed(capsys, "data", "shard", "--verify", folder)
+    changed = ("--set", f"data.unlabelled={{format: shards, path: {folder}}}")
+    run = ("--data-root", squares_root, "--run-dir", tmp_path / "run", *changed)
+    assert "trained" in succeed(capsys, "train", config_path, *run)
+
+    out = tmp_path / "labelled"
+    options = ("--codes", "fer2013", "--skip-bad", bad, *ONE)
+    told = succeed(capsys, "data", "shard", "--index", folder, "--out", out, *options)
+    assert told.splitlines()[:2] == [
+        f"{out}: web, 6 images in 2 shards: web.json",
+        "  labels of 6 images",
+    ]
+    assert re.search("happy +1\n", succeed(capsys, "data", "inspect", out))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -78,6 +115,8 @@ def test_the_unlabelled_set_of_a_config(
         (["x", "--config", "y", "--out", "z"], "name what to shard: either"),
         (["nothing", "--out", "z"], "nothing: no such file or folder"),
         (["--verify", "nothing"], "nothing: holds no index of shards"),
+        (["--index", "nothing"], "nothing: no such file or directory: give the folder"),
+        (["x", "--index", "y"], "--index DIR takes the tars of its folder: name no other set"),
     ],
 )
 def test_what_is_missing(

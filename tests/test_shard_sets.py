@@ -136,7 +136,11 @@ def change_entry(**values: Any) -> Change:
         (change_entry(digest=None), "none of a shard"),
         (change_entry(url="numbered-000000.tar"), "lists a shard twice"),
         (lambda content: content["shardlist"].append("x"), "none of a shard"),
-        (lambda content: content["shardlist"].append({"url": "a.tar"}), "none of a shard"),
+        (lambda content: content["shardlist"].append({}), "none of a shard"),
+        (lambda content: content["shardlist"].append({"url": "a.tar"}), "no 'nsamples' of a.tar"),
+        (change_entry(url="https://a.org/a.tar"), "which is no tar in its folder"),
+        (change_entry(url="part/a.tar"), "which is no tar in its folder"),
+        (change_entry(url=".a.tar"), "which is no tar in its folder"),
         (lambda content: content.update(shardlist={}), "no index of shards"),
         (lambda content: content.update(shardlist=[]), "no index of shards"),
         (lambda content: content.update(__kind__="x"), "no index of shards"),
@@ -148,7 +152,25 @@ def test_broken_index(made: ShardSet, change: Change, message: str) -> None:
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
-    with pytest.raises(Face2ExpError, match=message):
+    with pytest.raises(Face2ExpError, match=message) as raised:
+        read_shard_set(made.folder, "numbered")
+    assert "__init__" not in str(raised.value)
+    assert str(raised.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("size", ["left out", None])
+def test_an_index_that_tells_no_sizes(made: ShardSet, size: str | None) -> None:
+    """As wids writes it: the tars themselves tell."""
+    path = made.folder / "numbered.json"
+    content = json.loads(path.read_text())
+    for entry in content["shardlist"]:
+        del entry["filesize"]
+        if size is None:
+            entry["filesize"] = None
+    path.write_text(json.dumps(content))
+    assert read_shard_set(made.folder, "numbered") == made
+    entry_of(made, 1).unlink()
+    with pytest.raises(Face2ExpError, match=r"000001\.tar: listed in numbered\.json and not there"):
         read_shard_set(made.folder, "numbered")
 
 
@@ -173,7 +195,7 @@ def test_a_table_of_other_bytes(made: ShardSet) -> None:
     with pytest.raises(Face2ExpError, match=r"000001\.parquet: .*not the one that was listed"):
         made.table(1, ("id",))
     path.unlink()
-    with pytest.raises(Face2ExpError, match=r"000001\.parquet: .*No such file"):
+    with pytest.raises(Face2ExpError, match=r"000001\.parquet: .*no such file"):
         made.table(1, ("id",))
 
 

@@ -90,7 +90,8 @@ def entry(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0) -> tarfile.Ta
         (entry("a.jpg", tarfile.LNKTYPE), "no plain file"),
         (entry("a.jpg", tarfile.CHRTYPE), "no plain file"),
         (entry("a.jpg", tarfile.FIFOTYPE), "no plain file"),
-        (entry("n" * 120 + ".jpg"), "extended header"),
+        (entry("n" * 9000 + ".jpg"), "extended header"),
+        (entry("../" + "n" * 120 + ".jpg"), "leaves the tar"),
     ],
 )
 def test_members_that_are_not_to_be_read(
@@ -103,25 +104,85 @@ def test_members_that_are_not_to_be_read(
     assert [(path.parent / name).exists() for name in ("fine.jpg", "a.jpg")] == [False, False]
 
 
-def test_folders_and_dates_do_no_harm(tmp_path: Path) -> None:
-    """As WebDataset's own writer and `tar c .` have them."""
-    path = hostile(
-        tmp_path / "a.tar", entry("./x", tarfile.DIRTYPE), entry("./x/a.jpg"), pax={"mtime": "1.5"}
-    )
+@pytest.mark.parametrize(
+    "pax",
+    [
+        {"mtime": "1.5"},
+        {"LIBARCHIVE.xattr.com.apple.quarantine": "MDA4Mw", "SCHILY.xattr.com.apple.q": "a\nb"},
+    ],
+)
+def test_folders_and_dates_do_no_harm(tmp_path: Path, pax: dict[str, str]) -> None:
+    """As WebDataset's own writer, `tar c .` and a Mac have them."""
+    path = hostile(tmp_path / "a.tar", entry("./x", tarfile.DIRTYPE), entry("./x/a.jpg"), pax=pax)
     (member,) = members(path)
     assert (member.name, member.problem) == ("./x/a.jpg", "")
 
 
-@pytest.mark.parametrize("pax", [{"path": "../x.jpg"}, {"size": "99999999999"}])
-def test_extended_headers_that_claim_something(tmp_path: Path, pax: dict[str, str]) -> None:
-    path = hostile(tmp_path / "a.tar", entry("a.jpg", size=3), entry("b.jpg"), pax={"mtime": "1"})
-    content = path.read_bytes()
-    key, value = next(iter(pax.items()))
-    line = f" {key}={value}\n"
-    line = f"{len(line) + 2}{line}"
-    path.write_bytes(content[:512] + line.encode().ljust(512, b"\n") + content[1024:])
-    first, second = members(path)
-    assert "extended header" in first.problem
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_long_names_and_those_that_are_not_ascii(tmp_path: Path, form: int) -> None:
+    """As Python's tarfile and GNU tar store them: each is its own member's alone."""
+    names = ["n" * 120 + ".jpg", "a.jpg", "Jos\xe9/\u5f20.jpg", "m" * 300 + ".jpg", "b.jpg"]
+    with tarfile.open(tmp_path / "a.tar", "w", format=form) as archive:
+        for size, name in enumerate(names):
+            archive.addfile(entry(name, size=size), io.BytesIO(bytes(size)))
+    found = list(members(tmp_path / "a.tar"))
+    assert [(member.name, member.size, member.problem) for member in found] == [
+        (name, size, "") for size, name in enumerate(names)
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"13 path=a.jpg\n",
+        b"99 path=a.jpg\n",
+        b"x path=a.jpg\n",
+        b"0 ",
+        b"-1 a\n",
+        b"14 path=a.jpg\nx",
+        b"14 path=a.jpgx",
+    ],
+)
+def test_records_that_are_none(tmp_path: Path, content: bytes) -> None:
+    head = entry("h", tarfile.XHDTYPE, len(content)).tobuf(tarfile.USTAR_FORMAT)
+    rest = entry("a.jpg").tobuf(tarfile.USTAR_FORMAT) + bytes(1024)
+    (tmp_path / "a.tar").write_bytes(head + content.ljust(512, b"\0") + rest)
+    (member,) = members(tmp_path / "a.tar")
+    assert (member.name, member.problem[:22]) == ("a.jpg", "has an extended header")
+
+
+@pytest.mark.parametrize(
+    ("mode", "tool"), [("w:gz", "gunzip"), ("w:bz2", "bunzip2"), ("w:xz", "unxz")]
+)
+def test_a_compressed_tar_is_named_as_such(tmp_path: Path, mode: str, tool: str) -> None:
+    with tarfile.open(tmp_path / "a.tar", mode) as archive:  # type: ignore[call-overload]
+        archive.addfile(entry("a.jpg"))
+    with pytest.raises(ValueError, match=rf"it is compressed, .*: {tool} it"):
+        list(members(tmp_path / "a.tar"))
+
+
+@pytest.mark.parametrize(
+    ("told", "problem"),
+    [
+        ("path=../x.jpg", "leaves the tar"),
+        ("size=99999999999", "extended header"),
+        ("GNU.sparse.realsize=1", "extended header"),
+        ("hdrcharset=BINARY", "extended header"),
+    ],
+)
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_extended_headers_that_claim_something(
+    tmp_path: Path, told: str, problem: str, kind: bytes
+) -> None:
+    record = f" {told}\n"
+    record = f"{len(record) + 2}{record}"
+    head = entry("h", kind, len(record)).tobuf(tarfile.USTAR_FORMAT)
+    images = [entry(f"{name}.jpg").tobuf(tarfile.USTAR_FORMAT) for name in "ab"]
+    (tmp_path / "a.tar").write_bytes(
+        head + record.encode().ljust(512, b"\0") + b"".join(images) + bytes(1024)
+    )
+    first, second = members(tmp_path / "a.tar")
+    assert ("extended header" if kind == tarfile.XGLTYPE else problem) in first.problem
     assert second.problem == ""
 
 

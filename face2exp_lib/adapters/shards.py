@@ -12,7 +12,7 @@ from PIL import Image
 from face2exp_lib.adapters.adapter import Adapter
 from face2exp_lib.adapters.paths import must_exist, set_name, set_origin
 from face2exp_lib.adapters.tables import BadRows
-from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.errors import Face2ExpError, in_words
 from face2exp_lib.facesets import FaceSet
 from face2exp_lib.imagefiles import is_image, is_left_behind, open_image
 from face2exp_lib.labels import Codes
@@ -79,7 +79,7 @@ def open_shard_set(root: Path, part: str) -> ShardSet:
     if not names:
         raise Face2ExpError(
             f"{root}: holds no index of shards{f' like {part}' if part else ''}: if sharding was "
-            "cut off, run it again"
+            "cut off, run it again; tars of others: `face2exp data shard --index`"
         )
     if pattern:
         return joined(part, [read_shard_set(root, name) for name in names])
@@ -136,10 +136,12 @@ def _scan(shards: ShardSet, number: int, bad: BadRows) -> pa.Table:
             elif any(is_left_behind(name) for name in Path(member.name).parts):
                 bad.left_behind(f"{url}/{member.name}")
             elif is_image(member.name):
-                rows.append({"id": member.name, "offset": member.offset, "length": member.size})
+                place = {"offset": member.offset, "length": member.size}
+                rows.append({"id": f"{url}/{member.name}", **place})
     except (OSError, ValueError) as error:
         raise Face2ExpError(
-            f"{shards.folder / url}: not readable as a tar ({error}): fetch or make it again"
+            f"{shards.folder / url}: not readable as a tar ({in_words(error)}): fetch or make it "
+            "again"
         ) from error
     return pa.Table.from_pylist(rows, pa.schema([SCHEMA.field(name) for name in COLUMNS]))
 
@@ -190,7 +192,9 @@ NAME-000000.parquet   where each image lies, and what is known about it""",
     example="{format: shards, path: webface_shards}",
     codes="",
     state="That of the set inside.",
-    notes="`face2exp data shard` makes them of any set. The part is NAME, or a pattern of names; "
-    "leave it out where there is one. As `unlabelled` they are streamed: no list of the images is "
-    "made, and memory does not grow with the set.",
+    notes="`face2exp data shard` makes them of any set, and with `--index DIR` index and tables of "
+    "tars that others wrote (`KEY.jpg`, `KEY.json`, `KEY.cls`, `KEY.txt`), which stay as they are: "
+    "class names beside an image become its label, numbers only with `--codes`. The part is NAME, "
+    "or a pattern of names; leave it out where there is one. As `unlabelled` they are streamed: no "
+    "list of the images is made, and memory does not grow with the set.",
 )

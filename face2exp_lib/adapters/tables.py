@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.errors import Face2ExpError, in_words
 from face2exp_lib.facesets import Skipped
 from face2exp_lib.imagefiles import LEFT_BEHIND_TOLD
 from face2exp_lib.labels import Codes, left_out, parse_label
@@ -194,7 +194,7 @@ def read_table(
                     yield before + rows.line_num, dict(zip(names, values, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise Face2ExpError(
-            f"{path}: not readable as a csv table ({_in_words(error)}): save it as UTF-8 text"
+            f"{path}: not readable as a csv table ({in_words(error)}): save it as UTF-8 text"
         ) from error
 
 
@@ -213,15 +213,6 @@ def _renamed(path: Path, names: list[str], also: Mapping[str, str]) -> list[str]
     return names
 
 
-def _in_words(error: Exception) -> str:
-    """What was wrong with a text, without the words that Python has for programmers."""
-    if isinstance(error, OSError):
-        return (error.strerror or "it cannot be read").lower()
-    if isinstance(error, UnicodeDecodeError):
-        return f"byte {error.start:,} is no UTF-8"
-    return " ".join(str(error).split())
-
-
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Number and text of each line of a list that is not blank (UTF-8).
 
@@ -238,5 +229,5 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                 if line.strip():
                     yield number, line.strip()
     except (OSError, ValueError) as error:
-        told = _in_words(error)
+        told = in_words(error)
         raise Face2ExpError(f"{path}: not readable as a list ({told}): fetch it again") from error

@@ -1,6 +1,7 @@
 """Sets of shards as lists, ours and those of others."""
 
 import json
+import shutil
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,7 +88,7 @@ def test_rendered_shards(tmp_path: Path) -> None:
 
 def test_shards_of_others_without_tables(tmp_path: Path) -> None:
     faces = read_shards(elsewhere(tmp_path), "", "")
-    assert faces.ids == ["a.jpg", "b.jpg"]
+    assert faces.ids == ["others-000000.tar/a.jpg", "others-000000.tar/b.jpg"]
     assert [faces.images.read(n) for n in range(2)] == [jpeg(0), jpeg(2)]
     assert (faces.labels, faces.identities, faces.landmarks) == (None, None, None)
 
@@ -110,7 +111,7 @@ def test_hostile_members_are_named_or_counted(
     with pytest.raises(Face2ExpError, match=rf"others-000000\.tar: .*{message}.*skip_bad"):
         read_shards(tmp_path, "", "")
     faces = read_shards(tmp_path, "", "", skip_bad=True)
-    assert faces.ids == ["fine.jpg"]
+    assert faces.ids == ["others-000000.tar/fine.jpg"]
     assert [(skipped.image, skipped.bad) for skipped in faces.skipped] == [
         (f"others-000000.tar/{odd.name}", True)
     ]
@@ -126,12 +127,24 @@ def test_a_tar_that_was_cut_off_before_it_was_listed(tmp_path: Path) -> None:
         read_shards(tmp_path, "", "", skip_bad=True)
 
 
+def test_tars_that_count_from_0_each(tmp_path: Path) -> None:
+    """An image is called by its tar, too."""
+    elsewhere(tmp_path)
+    shutil.copy(tmp_path / "others-000000.tar", tmp_path / "others-000001.tar")
+    content = json.loads((tmp_path / "others.json").read_text())
+    content["shardlist"].append({"url": "others-000001.tar", "nsamples": 2})
+    (tmp_path / "others.json").write_text(json.dumps(content))
+    faces = read_shards(tmp_path, "", "")
+    assert faces.ids == [f"others-00000{n}.tar/{name}.jpg" for n in (0, 1) for name in "ab"]
+
+
 def test_names_that_come_twice(tmp_path: Path) -> None:
     elsewhere(tmp_path, ("a.jpg", "b.jpg", "a.jpg"), 3)
-    with pytest.raises(Face2ExpError, match=r"an image of this id came before: a\.jpg"):
+    with pytest.raises(Face2ExpError, match=r"an image of this id came before: .*/a\.jpg"):
         read_shards(tmp_path, "", "")
     faces = read_shards(tmp_path, "", "", skip_bad=True)
-    assert (faces.ids, [s.image for s in faces.skipped]) == (["a.jpg", "b.jpg"], ["a.jpg"])
+    first, second = (f"others-000000.tar/{name}.jpg" for name in "ab")
+    assert (faces.ids, [s.image for s in faces.skipped]) == ([first, second], [first])
 
 
 def test_nothing_in_it(tmp_path: Path) -> None:
@@ -155,7 +168,7 @@ def test_what_is_no_set_of_shards(tmp_path: Path) -> None:
 def test_an_image_that_is_none(tmp_path: Path) -> None:
     hostile(tmp_path / "others-000000.tar", entry("a.jpg", size=700))
     faces = read_shards(index(tmp_path, tmp_path / "others-000000.tar", 1), "", "")
-    with pytest.raises(Face2ExpError, match=r"^a\.jpg: not a readable image"):
+    with pytest.raises(Face2ExpError, match=r"^others-000000\.tar/a\.jpg: not a readable image"):
         decode(faces.images, 0, 8)
     with pytest.raises(OSError, match="cannot identify"), faces.images.open(0) as image:
         assert isinstance(image, Image.Image)
