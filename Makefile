@@ -20,6 +20,9 @@ TRAINING := $(CONFIG) constraints.txt $(FACES) \
 	$(filter-out $(NOT_TRAINING),$(wildcard face2exp_lib/*.py face2exp_lib/adapters/*.py \
 	face2exp_lib/rivals/*.py))
 METHODS := meta supervised
+# Of the terminal, for a bar each.
+LINE_meta := 0
+LINE_supervised := 1
 # As many image passes as Meta-Face2Exp takes: 400 x 64 + 500 x 160 + 100 x 32 = 3,400 x 32.
 # The config's rate won its search in results/compare_methods/, too.
 SETTINGS_supervised := --set training.num_steps=3400
@@ -46,16 +49,23 @@ done = @mkdir -p $(@D) && touch $@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+ifndef SIDE_BY_SIDE
 .NOTPARALLEL:
-.PHONY: help book html pdf notebooks test test-full lint pins clean
+endif
+.PHONY: help book trained html pdf notebooks test test-full lint pins clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) \
 		| awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
 
-book: $(EVALUATED) ## train, evaluate, execute the chapters: _build/html/index.html
+book: trained ## train, evaluate, execute the chapters: _build/html/index.html
+	@$(MAKE) --no-print-directory $(EVALUATED)
 	@$(MAKE) --no-print-directory html
 	@echo "The book: $(CURDIR)/_build/html/index.html"
+
+# Each of the two computes with one thread, see compute.threads.
+trained: $(INSTALLED)
+	@$(MAKE) --no-print-directory -j $(words $(METHODS)) SIDE_BY_SIDE=1 $(METHODS:%=$(STAMPS)/%.trained)
 
 notebooks: $(INSTALLED) ## rewrite and execute the notebooks from their texts (CHAPTERS=book/x.md)
 	$(BIN)/python book/execute.py $(CHAPTERS)
@@ -118,7 +128,7 @@ $(METHODS:%=$(STAMPS)/%.begun): $(STAMPS)/%.begun: $(TRAINING) | $(INSTALLED)
 	$(done)
 
 $(METHODS:%=$(STAMPS)/%.trained): $(STAMPS)/%.trained: $(STAMPS)/%.begun
-	$(BIN)/face2exp train $(CONFIG) --set method=$* $(SETTINGS_$*) \
+	TQDM_POSITION=$(LINE_$*) $(BIN)/face2exp train $(CONFIG) --set method=$* $(SETTINGS_$*) \
 		--run-dir _build/runs/$* --resume
 	$(done)
 

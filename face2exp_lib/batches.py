@@ -54,8 +54,7 @@ class DecodedFaces(Dataset[Batch]):
             try:
                 self.decoded = self._decode(bar)
             except Face2ExpError:
-                bad = unreadable(faces.images, faces.rows.tolist())
-                must_be_none(bad if len(bad) > 1 else [])
+                must_be_none(unreadable(faces.images, faces.rows.tolist()))
                 raise
 
     def __len__(self) -> int:
@@ -151,31 +150,36 @@ def decode_faces(
     return decoded.permute(0, 3, 1, 2), landmarks
 
 
-def unreadable(images: Images, rows: Iterable[int]) -> list[str]:
+def unreadable(images: Images, rows: Iterable[int]) -> list[tuple[str, str]]:
     """Those of some images that cannot be read, each with what is wrong with it."""
     bad = []
     for row in rows:
         try:
             decode_sized(images, row, READ_SIZE)
         except Face2ExpError as error:
-            bad.append(f"{images.ids[row]} ({error.__cause__})")
+            bad.append((images.ids[row], str(error.__cause__)))
     return bad
 
 
-def must_be_none(bad: list[str]) -> None:
+def must_be_none(bad: Sequence[tuple[str, str]]) -> None:
     """Make sure that no image was found to be `unreadable`.
 
     Raises:
         Face2ExpError: naming the first few.
     """
-    if bad:
+    if not bad:
+        return
+    if len(bad) == 1:
+        ((name, reason),) = bad
+        problem = f"{name}: not a readable image ({reason}): replace it or delete it"
+    else:
+        named = ", ".join(f"{name} ({reason})" for name, reason in bad[:NAMED])
         more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-        number, them = ("1 image", "it") if len(bad) == 1 else (f"{len(bad)} images", "them")
-        raise Face2ExpError(
-            f"{number} cannot be read: {', '.join(bad[:NAMED])}{more}: replace or delete {them}, "
-            "or name the table that `face2exp data inspect PATH --skip-bad FILE` makes of a "
-            "training set as data.drop"
-        )
+        problem = f"{len(bad)} images cannot be read: {named}{more}: replace or delete them"
+    raise Face2ExpError(
+        f"{problem}; `face2exp data inspect PATH --skip-bad FILE` lists all such files of a "
+        "training set, for data.drop"
+    )
 
 
 def step_batches(

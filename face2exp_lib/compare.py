@@ -26,11 +26,12 @@ from face2exp_lib.arms import (
     plan_length,
 )
 from face2exp_lib.comparison import LENGTHS, MEASURES, compare_runs
-from face2exp_lib.config import RunConfig, config_digest, dump_config
+from face2exp_lib.config import RunConfig, config_digest, dump_config, load_config
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import evaluate_run
 from face2exp_lib.plans import plan_run
 from face2exp_lib.provenance import environment
+from face2exp_lib.run_changes import changed_keys, told
 from face2exp_lib.run_options import Data
 from face2exp_lib.scores import evaluation_path, read_evaluation
 from face2exp_lib.splits import RunData, read_run_data
@@ -185,6 +186,8 @@ class Lengths:
 
 def _make(runs: list[Run], workers: int, title: str) -> None:
     """Train and evaluate what is not yet."""
+    for run in runs:
+        _must_hold_no_other(run)
     missing = [run for run in runs if not _made(run)]
     bar = tqdm(total=len(runs), initial=len(runs) - len(missing), desc=title, unit="run")
     with bar, _quiet_workers(workers):
@@ -202,6 +205,16 @@ def train_and_evaluate(run: Run) -> None:
             evaluate_run(run.run_dir, run.split, run.data_root)
     finally:
         torch.set_num_threads(before)
+
+
+def _must_hold_no_other(run: Run) -> None:
+    """`train` would offer to go on with what has changed; here a run has one config throughout."""
+    path = run.run_dir / "config.yaml"
+    if path.exists() and (keys := changed_keys(load_config(path), run.config, run.data_root)):
+        raise Face2ExpError(
+            f"{run.run_dir}: holds a run of another config ({told(keys)}): delete it, or choose "
+            "another --out"
+        )
 
 
 def _made(run: Run) -> bool:

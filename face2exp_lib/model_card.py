@@ -9,6 +9,7 @@ from typing import Any
 from face2exp_lib.config import RunConfig, config_digest, load_config
 from face2exp_lib.draws import MISSING
 from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.run_changes import read_changes, told, told_set
 from face2exp_lib.scores import evaluation_path, read_evaluation
 from face2exp_lib.storage import read_json
 from face2exp_lib.weights_terms import set_terms, weights_terms
@@ -239,6 +240,10 @@ def _making(config: RunConfig, run_dir: Path) -> str:
             f"- {machine.get('system')}, {machine.get('processor')}, {machine.get('cores')} cores, "
             f"GPUs: {', '.join(machine.get('gpus', [])) or 'none'}",
         ]
+    for change in read_changes(run_dir):
+        what = [told({key: (old, new)}) for key, (old, new) in change["config"].items()]
+        what += [f"{name} set: {told_set(found)}" for name, found in change["sets"].items()]
+        lines.append(f"- from step {change['step']:,} on with changes: {'; '.join(what)}")
     lines += [
         f"- configuration {config_digest(config)}:",
         "",

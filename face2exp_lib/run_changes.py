@@ -108,6 +108,19 @@ def told(changes: dict[str, tuple[Any, Any]]) -> str:
     return ", ".join(parts) + (f" and {more} more" if more > 0 else "")
 
 
+def told_set(change: dict[str, Any]) -> str:
+    """`31 images now, 32 then; 1 gone, 0 new`"""
+    then, now = change["images"]
+    parts = [f"{now} images now, {'none' if then is None else then} then"]
+    if then == now and "gone" not in change:
+        parts.append("not the same")
+    if "gone" in change:
+        parts.append(f"{change['gone']} gone, {change['new']} new")
+    if change.get("trained_on"):
+        parts.append(f"{change['trained_on']} of these trained on before")
+    return "; ".join(parts)
+
+
 def changed_sets(data: RunData, run_dir: Path, *, allowed: bool) -> dict[str, dict[str, Any]]:
     """Set -> what is not as it was when the run began, or was last noted.
 
@@ -143,7 +156,7 @@ def changed_sets(data: RunData, run_dir: Path, *, allowed: bool) -> dict[str, di
                 )
         changes[name] = change
     if changes and not allowed:
-        parts = ", ".join(f"{name} ({_told_set(change)})" for name, change in changes.items())
+        parts = ", ".join(f"{name} ({told_set(change)})" for name, change in changes.items())
         raise Face2ExpError(
             f"{run_dir}: has begun with other images: {parts}: restore them, go on with --resume "
             "--changed, which notes it in the run's record, or choose another --run-dir"
@@ -224,15 +237,3 @@ def _paths(value: Any, data_root: Path | None) -> list[str]:
 
 def _value(value: Any) -> str:
     return "null" if value is None else reprlib.repr(value)
-
-
-def _told_set(change: dict[str, Any]) -> str:
-    then, now = change["images"]
-    parts = [f"{now} images now, {'none' if then is None else then} then"]
-    if then == now and "gone" not in change:
-        parts.append("not the same")
-    if "gone" in change:
-        parts.append(f"{change['gone']} gone, {change['new']} new")
-    if change.get("trained_on"):
-        parts.append(f"{change['trained_on']} of these trained on before")
-    return "; ".join(parts)

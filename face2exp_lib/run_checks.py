@@ -92,7 +92,7 @@ def must_be_readable(sets: Sequence[FaceSet], workers: int) -> None:
         leave=False,
         delay=2,
     )
-    bad: list[str] = []
+    bad: list[tuple[str, str]] = []
     with bar:
         for images, rows in rows_of.values():
             order = sorted(rows)
@@ -110,7 +110,7 @@ class _Readings(Dataset[Any]):
     def __init__(self, images: Images) -> None:
         self.images = images
 
-    def __getitems__(self, rows: list[int]) -> list[str]:
+    def __getitems__(self, rows: list[int]) -> list[tuple[str, str]]:
         return unreadable(self.images, rows)
 
 

@@ -117,7 +117,8 @@ class Training:
         eta_finetune: fixed learning rate of the fine-tune.
         eval_every_steps: validation, and a new best checkpoint if it is one.
         checkpoint_every_steps: state to resume from.
-        keep_checkpoints: how many of these are kept, the latest; the best is kept in any case.
+        keep_checkpoints: how many of these are kept, the latest, and one more until the step after
+            the last has gone well; the best is kept in any case.
     """
 
     num_steps: int = Field(gt=0)

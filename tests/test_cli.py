@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from face2exp_lib import __version__, cli_data
-from face2exp_lib.cli import main
+from face2exp_lib.cli import _keep_freed_memory, main
 from face2exp_lib.faces import layouts
 from face2exp_lib.labels import class_names
 
@@ -119,6 +119,7 @@ def test_train_evaluate_predict(
         "checkpoints",
         "config.yaml",
         "data.json",
+        "data_lists.npz",
         "environment.json",
         "evaluation-test.json",
         "evaluation-val.json",
@@ -297,6 +298,107 @@ def test_interrupt(
     assert "--resume goes on from the last checkpoint" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory."),
+            "out of memory: set or lower compute.micro",
+        ),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you"),
+            "compute.micro_batch_size",
+        ),
+        (RuntimeError("DataLoader worker (pid 5) is killed by signal"), "lower data.num_workers"),
+    ],
+)
+def test_want_of_memory(
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    config_path: Path,
+    tmp_path: Path,
+    error: Exception,
+    advice: str,
+) -> None:
+    def fall(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("face2exp_lib.training.train", fall)
+    found = fail(capsys, "train", config_path, "--run-dir", tmp_path / "run")
+    assert advice in found
+    assert found.endswith(": --resume goes on from the last checkpoint")
+
+
+def test_other_errors_of_torch_are_not_hidden(
+    monkeypatch: pytest.MonkeyPatch, config_path: Path, tmp_path: Path
+) -> None:
+    def fall(*_: Any, **__: Any) -> None:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr("face2exp_lib.training.train", fall)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        main(["train", str(config_path), "--run-dir", str(tmp_path / "run")])
+
+
+@pytest.mark.parametrize(
+    ("system", "libc", "takes", "called"),
+    [
+        ("linux", "glibc", 1, [(-3, 2**25), (-1, 2**31 - 1)]),
+        ("linux", "glibc", 0, [(-3, 2**25)]),
+        ("linux", "musl", 1, []),
+        ("darwin", "", 1, []),
+    ],
+)
+def test_freed_memory_is_kept_where_glibc_allocates_it(
+    monkeypatch: pytest.MonkeyPatch,
+    system: str,
+    libc: str,
+    takes: int,
+    called: list[tuple[int, int]],
+) -> None:
+    seen = []
+
+    class Library:
+        def __init__(self, name: None) -> None: ...
+
+        def mallopt(self, option: int, value: int) -> int:
+            seen.append((option, value))
+            return takes
+
+    monkeypatch.setattr("sys.platform", system)
+    monkeypatch.setattr("platform.libc_ver", lambda: (libc, ""))
+    monkeypatch.setattr("ctypes.CDLL", Library)
+    _keep_freed_memory()
+    assert seen == called
+
+
+def test_images_that_broke_in_mid_run_are_dropped_by_the_commands_that_are_named(
+    capsys: Capture, config_path: Path, squares_root: Path, tmp_path: Path
+) -> None:
+    root, run = Path(shutil.copytree(squares_root, tmp_path / "root")), tmp_path / "run"
+    steps = ("training.num_steps=60", "--set", "training.checkpoint_every_steps=1")
+    train = ("train", config_path, "--data-root", root, "--run-dir", run, "--set", *steps)
+    folder = root / "squares" / "train" / "happy"
+
+    def breaks(*_: Any) -> None:
+        for path in folder.glob("?.png"):
+            path.write_bytes(path.read_bytes()[:200])
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("face2exp_lib.training.let_go", breaks)
+        assert "not a readable image" in fail(capsys, *train)
+    for path in sorted(folder.glob("?.png"))[2:]:
+        path.write_bytes((squares_root / "squares" / "train" / "happy" / path.name).read_bytes())
+    succeed(capsys, "data", "inspect", root / "squares", "--skip-bad", tmp_path / "bad.csv")
+    again = (*train, "--set", f"data.drop={tmp_path / 'bad.csv'}", "--resume")
+    found = fail(capsys, *again)
+    assert "its config has changed (data.drop null -> " in found
+    assert "go on with --resume --changed" in found
+    succeed(capsys, *again, "--changed")
+    (change,) = (json.loads(line) for line in (run / "changes.jsonl").read_text().splitlines())
+    assert change["sets"]["long_tailed"]["gone"] >= 1
+
+
 # Bad configurations
 
 
@@ -401,7 +503,7 @@ def test_train_with_a_broken_image(
     changes = ("--set", f"data.{option}", "--set", "data.per_class=4")
     line = fail(capsys, "train", config_path, "--data-root", data, "--run-dir", run, *changes)
     assert line.startswith(f"{path.parent.name}/1.png: not a readable image")
-    assert "`face2exp data inspect` lists all such files" in line
+    assert "lists all such files" in line
     assert not (run / "finished.json").exists()
 
 
@@ -566,7 +668,10 @@ def test_train_into_a_run_or_a_folder_of_something_else(
     train = ("train", config_path, "--data-root", squares_root, "--run-dir")
     other = ("--set", "seed=5", "--resume")
     assert "holds a run already: go on with --resume" in fail(capsys, *train, trained)
-    assert "holds a run of another config: see" in fail(capsys, *train, trained, *other)
+    found = fail(capsys, *train, trained, *other)
+    assert "holds a run of another config (seed 0 -> 5): see" in found
+    found = fail(capsys, *train, trained, "--changed")
+    assert "--changed goes on with a run: give --resume, too" in found
     assert "not empty and no run directory" in fail(capsys, *train, tmp_path / "folder")
     for path in (tmp_path / "file", tmp_path / "file" / "run"):
         assert f"{path}: cannot write here" in fail(capsys, *train, path)

@@ -142,7 +142,10 @@ def test_a_folder_keeps_its_runs(
     assert more["runs"]["compute"]["ours"][:2] == result["runs"]["compute"]["ours"]
     assert [run["seed"] for run in more["runs"]["updates"]["plain"]] == [0, 1, 5]
     other = {**comparison.arms, "ours": {"training.eta_a": 0.5}}
-    with pytest.raises(Face2ExpError, match=r"ours-.*: holds a run of another config"):
+    with pytest.raises(
+        Face2ExpError,
+        match=r"ours-.*: holds a run of another config \(training.eta_a .* another --out",
+    ):
         run_comparison(replace(comparison, arms=other), again, squares_root)
 
 

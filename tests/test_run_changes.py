@@ -14,6 +14,8 @@ import torch
 from face2exp_lib import training
 from face2exp_lib.config import RunConfig, load_config
 from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.evaluation import evaluate_run
+from face2exp_lib.model_card import model_card
 from face2exp_lib.run_changes import (
     KEYS,
     changed_keys,
@@ -227,6 +229,9 @@ def test_rates_may_change_when_it_is_said_and_noted(
     }
     assert read_changes(run) == [change]
     assert read_json(run / "finished.json")["changes"] == [change]
+    result, _ = evaluate_run(run, "val", squares_root)
+    assert result["changes"] == [change]
+    assert "- from step 4 on with changes: training.eta_b 0.05 -> 0.001; tr" in model_card(run)
     old, new = (read_jsonl(r / "metrics.jsonl") for r in (finished_runs["meta"], run))
     assert [r["loss_s"] for r in new[:5]] == [r["loss_s"] for r in old[:5]]
     assert new[5]["loss_s"] != old[5]["loss_s"]
@@ -314,6 +319,8 @@ def test_images_may_go_when_it_is_said_and_noted(
     assert image not in read_run_data(config, root).labelled.ids
     assert read_json(run / "data.json")["sets"]["long_tailed"]["num_images"] == 31
     assert read_json(run / "finished.json")["changes"] == [change]
+    evaluate_run(run, "val", root)
+    assert "long_tailed set: 31 images now, 32 then; 1 gone, 0 new" in model_card(run)
 
 
 def test_images_that_come_into_validation_from_training_are_counted(

@@ -92,8 +92,8 @@ def test_all_bad_images_are_counted_and_a_few_named(workers: int, tmp_path: Path
     faces = folder_set(tmp_path, files)
     message = (
         r"^7 images cannot be read: 003.png \(.*070.png .*071.png .*072.png .*140.png .*"
-        r"\) and 2 more: replace or delete them, or name the table that `face2exp data inspect "
-        r"PATH --skip-bad FILE` makes of a training set as data.drop$"
+        r"\) and 2 more: replace or delete them; `face2exp data inspect PATH --skip-bad FILE` "
+        r"lists all such files of a training set, for data.drop$"
     )
     with pytest.raises(Face2ExpError, match=message):
         must_be_readable([faces, faces.subset(np.array([3, 4]))], workers)
