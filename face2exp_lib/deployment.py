@@ -113,17 +113,22 @@ def onnx_model(config: RunConfig, network: nn.Module) -> "onnx.ModelProto":
     example = torch.zeros(2, 3, size, size, dtype=torch.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's, about its own insides
-        program = torch.onnx.export(
-            Deployed(network, config.data.view_size).eval(),
-            (example,),
-            input_names=[INPUT],
-            output_names=list(OUTPUTS),
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            opset_version=OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                Deployed(network, config.data.view_size).eval(),
+                (example,),
+                input_names=[INPUT],
+                output_names=list(OUTPUTS),
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                opset_version=OPSET,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+        except Exception as error:  # nearly anything, where versions do not fit together
+            raise Face2ExpError(
+                "torch's exporter fails here: try other versions of torch and onnxscript"
+            ) from error
     if program is None:
         raise Face2ExpError("torch's exporter gave no model back: try another version of torch")
     model: onnx.ModelProto = program.model_proto
@@ -163,7 +168,12 @@ def check_agreement(
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(stored, options, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(stored, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # an older one does not know the form that torch writes
+        raise Face2ExpError(
+            "onnxruntime cannot read what torch's exporter wrote: try a newer onnxruntime"
+        ) from error
     size = config.data.stored_size
     generator = torch.Generator().manual_seed(0)
     batches = [

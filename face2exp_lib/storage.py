@@ -1,5 +1,6 @@
 """Files that are either whole or absent."""
 
+import errno
 import json
 import os
 import re
@@ -35,9 +36,9 @@ def write_bytes(path: Path, content: bytes) -> None:
     except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise Face2ExpError(
-                f"{path}: cannot write ({error.strerror}): free some space and run again"
-            ) from error
+            full = error.errno != errno.EISDIR
+            way_out = "free some space and run again" if full else "it is a folder: name a file"
+            raise Face2ExpError(f"{path}: cannot write ({error.strerror}): {way_out}") from error
         raise
 
 

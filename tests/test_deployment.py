@@ -131,6 +131,21 @@ def test_nothing_is_written_where_the_outputs_differ(
     assert not list(tmp_path.iterdir())
 
 
+def test_versions_that_do_not_fit_are_named(
+    model: tuple[RunConfig, Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, network, _ = model
+    with pytest.raises(Face2ExpError, match=r"onnxruntime cannot read .*: try a newer onnxruntime"):
+        check_agreement(b"of a later version", config, network, None)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("at 0x7f")
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    with pytest.raises(Face2ExpError, match="torch's exporter fails here: try other versions"):
+        onnx_model(config, network)
+
+
 def test_mistakes_are_named(
     finished_runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

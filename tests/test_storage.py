@@ -35,6 +35,13 @@ def test_full_disk_keeps_the_old_file_and_leaves_no_part(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(Face2ExpError, match=r"out: cannot write .*: it is a folder: name a file"):
+        write_bytes(tmp_path / "out", b"new")
+    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
+
+
 def test_interrupt_keeps_the_old_file_and_leaves_no_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
