@@ -22,7 +22,7 @@ from face2exp_lib.imagelists import list_digest
 from face2exp_lib.images import Images, decode
 from face2exp_lib.labels import class_names
 from face2exp_lib.metrics import accuracies, count_confusions
-from face2exp_lib.networks import build_network
+from face2exp_lib.networks import build_network, choose_device
 from face2exp_lib.passes import threads
 from face2exp_lib.predictions import Predictions, predictions_path, write_predictions
 from face2exp_lib.scores import evaluate_predictions, evaluation_path, read_evaluation
@@ -32,20 +32,6 @@ from face2exp_lib.views import apply_view
 
 EVALUATION_BATCH = 256
 READINGS = "test-readings.jsonl"  # in a run directory: when its test part was read, and how
-
-
-def choose_device(name: str) -> torch.device:
-    """The device a config names; `auto` takes CUDA, then MPS, then the CPU.
-
-    Raises:
-        Face2ExpError: if it is not there.
-    """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        name = next((device for device, there in available.items() if there), "cpu")
-    if not available.get(name, True):
-        raise Face2ExpError(f"device: no {name} on this machine: set device to cpu or auto")
-    return torch.device(name)
 
 
 @torch.no_grad()

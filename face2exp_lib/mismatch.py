@@ -15,11 +15,11 @@ from torch import nn
 from face2exp_lib.batches import DecodedFaces
 from face2exp_lib.config import RunConfig
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.evaluation import choose_device, load_trained
+from face2exp_lib.evaluation import load_trained
 from face2exp_lib.facesets import FaceSet, drawn_faces
 from face2exp_lib.features import penultimate_features
 from face2exp_lib.labels import class_names
-from face2exp_lib.networks import build_network
+from face2exp_lib.networks import build_network, choose_device
 from face2exp_lib.passes import threads
 from face2exp_lib.plans import deployed_network, initial_seed
 from face2exp_lib.splits import read_labelled_data, read_run_data

@@ -140,3 +140,17 @@ def synchronised(network: nn.Module) -> nn.Module:
         raise Face2ExpError("compute.batch_norm sync needs GPUs: set it to local")
     converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
     return converted
+
+
+def choose_device(name: str) -> torch.device:
+    """The device a config names; `auto` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        Face2ExpError: if it is not there.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next((device for device, there in available.items() if there), "cpu")
+    if not available.get(name, True):
+        raise Face2ExpError(f"device: no {name} on this machine: set device to cpu or auto")
+    return torch.device(name)

@@ -12,9 +12,9 @@ from face2exp_lib.batches import loader, must_be_none, unreadable
 from face2exp_lib.budget import LABELS_ALONE
 from face2exp_lib.config import RunConfig
 from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.evaluation import choose_device
 from face2exp_lib.facesets import FaceSet
 from face2exp_lib.images import Images
+from face2exp_lib.networks import choose_device
 from face2exp_lib.passes import threads
 from face2exp_lib.phases import Phase
 from face2exp_lib.splits import RunData

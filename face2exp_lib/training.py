@@ -20,7 +20,8 @@ from face2exp_lib.batches import DecodedFaces
 from face2exp_lib.checkpoint import save_checkpoint
 from face2exp_lib.config import RunConfig, dump_config, load_config
 from face2exp_lib.errors import Face2ExpError, RunStopped
-from face2exp_lib.evaluation import choose_device, evaluate_network
+from face2exp_lib.evaluation import evaluate_network
+from face2exp_lib.networks import choose_device
 from face2exp_lib.passes import compile_networks, eager, threads
 from face2exp_lib.phases import NO_PASSES, Phase, StepInput
 from face2exp_lib.plans import Plan, plan_run

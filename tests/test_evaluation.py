@@ -19,7 +19,6 @@ from face2exp_lib.comparison import compare_runs
 from face2exp_lib.config import load_config
 from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.evaluation import (
-    choose_device,
     class_probabilities,
     evaluate_network,
     evaluate_run,
@@ -31,7 +30,7 @@ from face2exp_lib.labels import class_names
 from face2exp_lib.metrics import count_confusions
 from face2exp_lib.mismatch import measure_mismatch
 from face2exp_lib.model_card import model_card
-from face2exp_lib.networks import build_network
+from face2exp_lib.networks import build_network, choose_device
 from face2exp_lib.predictions import read_predictions
 from face2exp_lib.scores import evaluate_predictions
 from face2exp_lib.splits import read_run_data
