@@ -7,7 +7,7 @@ from typing import Any
 from face2exp_lib.cli_options import add_codes, add_command, add_workers, codes_of, one_set
 from face2exp_lib.errors import Face2ExpError
 
-SEARCHES = ("crop", "photo")  # of `face2exp_lib.mtcnn`
+SEARCHES = ("crop", "photo")  # for one face, of `face2exp_lib.mtcnn`
 ENGINES = ("local", "ray")
 
 
