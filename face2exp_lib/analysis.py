@@ -109,13 +109,19 @@ def analyse_run(
 
 
 def read_pseudo_labels(
-    run_dir: Path, config: RunConfig, data_root: Path | None, truth: Path | None = None
+    run_dir: Path | str,
+    config: RunConfig,
+    data_root: Path | str | None,
+    truth: Path | str | None = None,
 ) -> PseudoLabels:
     """A run's table with the truth joined to it.
 
     Raises:
         Face2ExpError: as `analyse_run`.
     """
+    run_dir = Path(run_dir)
+    data_root = Path(data_root) if data_root else None
+    truth = Path(truth) if truth else None
     files = parts(run_dir)
     if not files:
         raise Face2ExpError(

@@ -109,7 +109,7 @@ class PlanLength:
 
 
 def read_comparison(
-    paths: Sequence[Path],
+    paths: Sequence[Path | str],
     methods: Sequence[Method] = (),
     changes: Mapping[str, Any] | None = None,
 ) -> Comparison:
@@ -124,13 +124,14 @@ def read_comparison(
     Raises:
         Face2ExpError: naming the key at fault.
     """
-    contents = [_read(path) for path in paths]
+    files = [Path(path) for path in paths]
+    contents = [_read(path) for path in files]
     content = contents[0]
     if not any("arms" in one for one in contents):
-        content = _of_run_configs(paths, methods)
-    elif len(paths) > 1 or methods:
+        content = _of_run_configs(files, methods)
+    elif len(files) > 1 or methods:
         raise Face2ExpError(
-            f"{paths[0]}: a comparison names its arms and methods itself: give one file alone"
+            f"{files[0]}: a comparison names its arms and methods itself: give one file alone"
         )
     try:
         comparison = COMPARISON.validate_python({**content, **(changes or {})})
@@ -138,8 +139,8 @@ def read_comparison(
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "(whole file)"
         problem = first["msg"].removeprefix("Value error, ")
-        raise Face2ExpError(f"{paths[0]}: {key}: {problem}") from error
-    beside = paths[0].parent / comparison.config
+        raise Face2ExpError(f"{files[0]}: {key}: {problem}") from error
+    beside = files[0].parent / comparison.config
     return replace(comparison, config=str(beside)) if beside.is_file() else comparison
 
 

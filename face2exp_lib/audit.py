@@ -107,8 +107,9 @@ def audit(
     )
 
 
-def write_audit(path: Path, found: Sequence[Found]) -> None:
+def write_audit(path: Path | str, found: Sequence[Found]) -> None:
     """Write the table that `data.drop` of a config takes."""
+    path = Path(path)
     rows = [(*one[:-2], "yes" if one.drop else "no", one.reason) for one in found]
     write_table(path, COLUMNS, rows)
 

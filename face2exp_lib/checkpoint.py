@@ -10,14 +10,15 @@ from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.storage import write_bytes
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+def save_checkpoint(path: Path | str, state: dict[str, Any]) -> None:
     """Write tensors and plain values."""
+    path = Path(path)
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_bytes(path, buffer.getvalue())
 
 
-def load_checkpoint(path: Path, keys: set[str]) -> dict[str, Any]:
+def load_checkpoint(path: Path | str, keys: set[str]) -> dict[str, Any]:
     """Read a checkpoint to the CPU; `weights_only`, so a forged file cannot run code.
 
     Args:
@@ -27,6 +28,7 @@ def load_checkpoint(path: Path, keys: set[str]) -> dict[str, Any]:
     Raises:
         Face2ExpError: if it is missing, cut off, or no checkpoint of this project.
     """
+    path = Path(path)
     way_out = "delete it and train again, or restore it from a copy"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

@@ -60,7 +60,7 @@ class Run:
 
 
 def run_comparison(
-    comparison: Comparison, out: Path, data_root: Path | None, workers: int = 1
+    comparison: Comparison, out: Path | str, data_root: Path | str | None, workers: int = 1
 ) -> dict[str, Any]:
     """Train, evaluate and compare; what is there already in `out` is kept.
 
@@ -79,6 +79,8 @@ def run_comparison(
         Face2ExpError: if `out` holds runs of other settings under the same names, or a run cannot
             be made.
     """
+    out = Path(out)
+    data_root = Path(data_root) if data_root else None
     write_text(out / "comparison.yaml", yaml.safe_dump(asdict(comparison), sort_keys=False))
     lengths = Lengths(comparison, data_root)
     chosen, search = dict.fromkeys(comparison.arms, Changes()), {}

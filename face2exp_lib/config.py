@@ -78,7 +78,7 @@ class RunConfig:
 RUN_CONFIG = TypeAdapter(RunConfig)
 
 
-def load_config(path: Path, changes: list[str] | None = None) -> RunConfig:
+def load_config(path: Path | str, changes: list[str] | None = None) -> RunConfig:
     """Read a YAML file, change some keys, check the whole.
 
     Args:
@@ -88,6 +88,7 @@ def load_config(path: Path, changes: list[str] | None = None) -> RunConfig:
     Raises:
         Face2ExpError: naming the file or the key at fault.
     """
+    path = Path(path)
     path = find_config(path)
     try:
         content = _parse(path.read_text(encoding="utf-8"))
@@ -139,8 +140,9 @@ def data_root(option: Path | str | None) -> Path | None:
     return named
 
 
-def find_config(path: Path) -> Path:
+def find_config(path: Path | str) -> Path:
     """A YAML file, or the packaged one of that name."""
+    path = Path(path)
     for candidate in (path, shipped("configs") / path):
         if candidate.is_file():
             return candidate

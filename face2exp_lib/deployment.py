@@ -76,7 +76,7 @@ class Agreement:
     num_real: int
 
 
-def export_run(run_dir: Path, out: Path, faces: FaceSet | None = None) -> Agreement:
+def export_run(run_dir: Path | str, out: Path | str, faces: FaceSet | None = None) -> Agreement:
     """Write a run's best checkpoint as ONNX, after its outputs agreed with torch's.
 
     Args:
@@ -89,6 +89,8 @@ def export_run(run_dir: Path, out: Path, faces: FaceSet | None = None) -> Agreem
         Face2ExpError: if the packages are missing, the run is broken, or the outputs differ by more
             than `TOLERANCE`; then nothing is written.
     """
+    run_dir = Path(run_dir)
+    out = Path(out)
     if out.suffix != ".onnx":
         raise Face2ExpError(f"{out}: name the file .onnx")
     _must_have_packages()

@@ -193,7 +193,7 @@ def evaluate_run(
 
 
 def evaluate_part(
-    run_dir: Path,
+    run_dir: Path | str,
     name: str,
     read: Callable[[RunConfig], tuple[FaceSet, dict[str, Any]]],
     readings: str | None,
@@ -213,6 +213,7 @@ def evaluate_part(
     Raises:
         Face2ExpError: if the run is broken or has not finished.
     """
+    run_dir = Path(run_dir)
     config, network, state = load_trained(run_dir)
     if not (run_dir / "finished.json").exists():
         raise Face2ExpError(

@@ -51,9 +51,9 @@ class Explained(NamedTuple):
 
 
 def explain_images(
-    run_dir: Path,
-    paths: Sequence[Path],
-    out: Path,
+    run_dir: Path | str,
+    paths: Sequence[Path | str],
+    out: Path | str,
     label: str | None = None,
     *,
     detector: Detector | None = None,
@@ -74,6 +74,8 @@ def explain_images(
         Face2ExpError: if Captum is missing, the run has no such class, an image cannot be read or
             shows no face, or the folder cannot be written.
     """
+    run_dir = Path(run_dir)
+    out = Path(out)
     _must_have_captum()
     config, network, _ = load_trained(run_dir)
     names = class_names(config.data.num_classes)

@@ -53,7 +53,7 @@ def list_hashes(faces: FaceSet) -> np.ndarray:
 
 
 def write_table(
-    path: Path,
+    path: Path | str,
     columns: Sequence[str],
     rows: Iterable[Sequence[object]],
     remarks: Mapping[str, object] | None = None,
@@ -63,6 +63,7 @@ def write_table(
     Raises:
         Face2ExpError: if the folder cannot be written or the disk is full.
     """
+    path = Path(path)
     buffer = io.StringIO()
     for name, value in (remarks or {}).items():
         buffer.write(f"# {name}: {value}\n")
@@ -73,13 +74,16 @@ def write_table(
     write_bytes(path, buffer.getvalue().encode(errors="surrogateescape"))
 
 
-def write_draw(path: Path, parts: Mapping[str, FaceSet], remarks: Mapping[str, object]) -> None:
+def write_draw(
+    path: Path | str, parts: Mapping[str, FaceSet], remarks: Mapping[str, object]
+) -> None:
     """Write what was drawn, as `read_draw` reads it.
 
     Args:
         parts: labelled sets by `train` and `validation`.
         remarks: what the draw was made from.
     """
+    path = Path(path)
     rows = [
         (image, NAMES[label], part)
         for part, faces in parts.items()
@@ -88,12 +92,13 @@ def write_draw(path: Path, parts: Mapping[str, FaceSet], remarks: Mapping[str, o
     write_table(path, ("image", "label", "part"), rows, remarks)
 
 
-def read_draw(path: Path) -> Draw:
+def read_draw(path: Path | str) -> Draw:
     """Read a table of image, label and, where not all are for training, part.
 
     Raises:
         Face2ExpError: naming file and line, if a row cannot be used or names an image again.
     """
+    path = Path(path)
     draw = Draw({}, {})
     for line, row in _rows(path, {"image", "label"}):
         image, part = plain_id(row["image"]), row.get("part", "train")
@@ -172,7 +177,9 @@ def read_drops(*paths: Path) -> Drops:
     return drops
 
 
-def write_drops(path: Path, found: Sequence[tuple[FaceSet, Iterable[tuple[str, str]]]]) -> int:
+def write_drops(
+    path: Path | str, found: Sequence[tuple[FaceSet, Iterable[tuple[str, str]]]]
+) -> int:
     """Write what was left out of sets and what cannot be read, as `data.drop` takes it.
 
     Args:
@@ -182,6 +189,7 @@ def write_drops(path: Path, found: Sequence[tuple[FaceSet, Iterable[tuple[str, s
     Returns:
         Number of rows.
     """
+    path = Path(path)
     rows: list[tuple[object, ...]] = []
     for faces, unreadable in found:
         named = (faces.name, faces.origin)

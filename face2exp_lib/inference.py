@@ -23,7 +23,7 @@ from face2exp_lib.storage import write_json, write_text
 BATCH = 64
 
 
-def find_images(paths: Sequence[Path], told: list[str] | None = None) -> list[Path]:
+def find_images(paths: Sequence[Path | str], told: list[str] | None = None) -> list[Path]:
     """The files among `paths` as they stand, and the image files below the folders among them.
 
     Args:
@@ -33,7 +33,7 @@ def find_images(paths: Sequence[Path], told: list[str] | None = None) -> list[Pa
         Face2ExpError: if a folder holds no image, or cannot be listed.
     """
     found = []
-    for path in paths:
+    for path in map(Path, paths):
         if path.is_dir():
             below = list_images(path)
             lines = _left_out(below)
@@ -51,8 +51,8 @@ def find_images(paths: Sequence[Path], told: list[str] | None = None) -> list[Pa
 
 
 def predict_images(
-    run_dir: Path,
-    paths: Sequence[Path],
+    run_dir: Path | str,
+    paths: Sequence[Path | str],
     *,
     detector: Detector | None = None,
     flip: bool = False,
@@ -72,6 +72,7 @@ def predict_images(
     Raises:
         Face2ExpError: naming the image that cannot be read or shows no face.
     """
+    run_dir = Path(run_dir)
     config, network, _ = load_trained(run_dir)
     images = files_of(paths)
     if detector is not None:
@@ -80,8 +81,8 @@ def predict_images(
 
 
 def predict_faces(
-    run_dir: Path,
-    paths: Sequence[Path],
+    run_dir: Path | str,
+    paths: Sequence[Path | str],
     detector: Detector,
     *,
     flip: bool = False,
@@ -101,6 +102,7 @@ def predict_faces(
     Raises:
         Face2ExpError: naming the photo that cannot be read or shows no face.
     """
+    run_dir = Path(run_dir)
     config, network, _ = load_trained(run_dir)
     images, faces = crop_to_every_face(files_of(paths), detector, left_out)
     return [
@@ -121,22 +123,23 @@ def predict(
     return [result for _, result in _predicted(config, network, images, flip, left_out)]
 
 
-def files_of(paths: Sequence[Path]) -> Images:
+def files_of(paths: Sequence[Path | str]) -> Images:
     """Image files anywhere, called by their paths."""
     return FileImages(Path(), [str(path) for path in paths])
 
 
-def must_be_table(path: Path) -> None:
+def must_be_table(path: Path | str) -> None:
     """Make sure that `write_results` knows a file's kind, before hours of work.
 
     Raises:
         Face2ExpError: if its name ends in neither .csv nor .json.
     """
+    path = Path(path)
     if path.suffix not in (".csv", ".json"):
         raise Face2ExpError(f"{path}: unknown kind of table: name it .csv or .json")
 
 
-def write_results(path: Path, results: Sequence[dict[str, Any]]) -> None:
+def write_results(path: Path | str, results: Sequence[dict[str, Any]]) -> None:
     """Write what was predicted as .csv or .json.
 
     The csv has the columns image, label and one for each class; of faces of photos also face,
@@ -146,6 +149,7 @@ def write_results(path: Path, results: Sequence[dict[str, Any]]) -> None:
     Raises:
         Face2ExpError: if the file's name ends otherwise or it cannot be written.
     """
+    path = Path(path)
     must_be_table(path)
     if path.suffix == ".json":
         write_json(path, list(results))

@@ -67,7 +67,7 @@ def inspect(path: Path | str, codes: Codes | None = None) -> list[Inspection]:
     return [_inspect_part(found, codes) for found in find_sets(path)]
 
 
-def write_bad(found: list[Inspection], path: Path) -> int:
+def write_bad(found: list[Inspection], path: Path | str) -> int:
     """Write a csv of what cannot be read and what was left out, as `data.drop` takes it.
 
     Training has to drop what cannot be read; what its reader leaves out is no more in the set.
@@ -75,6 +75,7 @@ def write_bad(found: list[Inspection], path: Path) -> int:
     Returns:
         Number of rows.
     """
+    path = Path(path)
     return write_drops(path, [(part.faces, part.unreadable.items()) for part in found])
 
 

@@ -20,12 +20,13 @@ MAX_LISTED = 50  # of the bad images; `--skip-bad` writes all
 STYLE = "body{font-family:sans-serif;max-width:60em;margin:2em auto}.warning{color:#a33b00}"
 
 
-def write_report(found: list[Inspection], title: str, path: Path) -> None:
+def write_report(found: list[Inspection], title: str, path: Path | str) -> None:
     """Write class bars, sample grids, warnings and what is wrong as a self-contained page.
 
     Raises:
         Face2ExpError: if the file cannot be written.
     """
+    path = Path(path)
     body = [f"<h1>{escape(title)}</h1>"]
     has_script = False
     for part in found:

@@ -39,7 +39,7 @@ Engine = Callable[[Iterator[Piece]], Generator[Piece, None, None]]
 
 def find_landmarks(
     faces: FaceSet,
-    out: Path,
+    out: Path | str,
     *,
     search: str = "crop",
     skip_bad: bool = False,
@@ -64,6 +64,7 @@ def find_landmarks(
         Face2ExpError: if another table or other pieces lie there, facenet-pytorch is missing, an
             image cannot be read or the disk is full.
     """
+    out = Path(out)
     if len(faces) == 0:
         raise Face2ExpError(f"{faces.name}: has no image: nothing to look for")
     remarks = {**list_remarks(faces), "detector": _detector(search), "software": _software()}

@@ -40,12 +40,13 @@ class Predictions:
         return self.probabilities.argmax(1)
 
 
-def predictions_path(run_dir: Path, split: str) -> Path:
+def predictions_path(run_dir: Path | str, split: str) -> Path:
     """Where a run keeps its predictions of a part."""
+    run_dir = Path(run_dir)
     return run_dir / f"predictions-{split}.parquet"
 
 
-def write_predictions(path: Path, predictions: Predictions) -> None:
+def write_predictions(path: Path | str, predictions: Predictions) -> None:
     """Write columns image, label, predicted, probabilities and, where known, identity as Parquet.
 
     Labels are codes; the schema's metadata has `class_names`. An id that is no text (a file's name
@@ -54,6 +55,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     Raises:
         Face2ExpError: if the folder cannot be written or the disk is full.
     """
+    path = Path(path)
     flat = pa.array(predictions.probabilities.ravel(), pa.float32())
     columns = {
         "image": pa.array([as_text(image) for image in predictions.images], pa.string()),
@@ -71,12 +73,13 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def read_predictions(path: Path) -> Predictions:
+def read_predictions(path: Path | str) -> Predictions:
     """Read what `write_predictions` wrote.
 
     Raises:
         Face2ExpError: if the file is missing, cut off or another kind of table.
     """
+    path = Path(path)
     try:
         table = pq.read_table(io.BytesIO(path.read_bytes()))
         names = tuple(json.loads(table.schema.metadata[b"class_names"]))

@@ -43,17 +43,19 @@ def evaluate_predictions(predictions: Predictions) -> dict[str, Any]:
     return _completed(result, bootstrap)
 
 
-def evaluation_path(run_dir: Path, name: str) -> Path:
+def evaluation_path(run_dir: Path | str, name: str) -> Path:
     """Where a run keeps its evaluation on a part, `val` or `test`, or on another set."""
+    run_dir = Path(run_dir)
     return run_dir / f"evaluation-{name}.json"
 
 
-def read_evaluation(path: Path) -> dict[str, Any]:
+def read_evaluation(path: Path | str) -> dict[str, Any]:
     """Read an evaluation; what files of earlier versions lack is worked out from their counts.
 
     Raises:
         Face2ExpError: if the file is missing, broken or no evaluation.
     """
+    path = Path(path)
     result = read_json(path, *EVALUATION_KEYS)
     try:
         number = len(result["class_names"])

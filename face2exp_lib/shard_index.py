@@ -52,8 +52,8 @@ class Indexed:
 
 
 def index_tars(
-    folder: Path,
-    out: Path | None = None,
+    folder: Path | str,
+    out: Path | str | None = None,
     *,
     codes: Codes | None = None,
     skip_bad: bool = False,
@@ -73,6 +73,8 @@ def index_tars(
             written, or holds something else where an index or a table belongs; if an image cannot
             be used. Finished tables are kept.
     """
+    folder = Path(folder)
+    out = Path(out) if out else None
     tars = _tars(folder)
     if out is not None:
         tars = [_linked(tar, out) for tar in tars]

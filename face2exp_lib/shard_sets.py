@@ -81,13 +81,14 @@ class ShardSet:
             ) from error
 
 
-def read_shard_set(folder: Path, name: str) -> ShardSet:
+def read_shard_set(folder: Path | str, name: str) -> ShardSet:
     """Read `NAME.json` and see that the shards it lists are there.
 
     Raises:
         Face2ExpError: if it is no index, or a shard is missing, of another length, listed twice or
             outside of the folder.
     """
+    folder = Path(folder)
     path = folder / f"{name}.json"
     content = read_json(path, "shardlist")
     listed = content["shardlist"]

@@ -76,7 +76,7 @@ class Job:
 
 
 def shard_set(
-    faces: FaceSet, out: Path, recipe: Recipe, *, skip_bad: bool = False, workers: int = 1
+    faces: FaceSet, out: Path | str, recipe: Recipe, *, skip_bad: bool = False, workers: int = 1
 ) -> tuple[ShardSet, list[tuple[str, str]]]:
     """Write a set as shards into `out`, or go on with it. The index comes last.
 
@@ -87,6 +87,7 @@ def shard_set(
         Face2ExpError: if `out` cannot be written or is full, holds something else of that name, or
             another process is writing it; if an image cannot be used. Finished shards are kept.
     """
+    out = Path(out)
     if recipe.size is None and not faces.images.holds_files:
         raise Face2ExpError(
             f"{faces.name}: its images are no files that could be copied: give --size"
@@ -241,12 +242,13 @@ def _digest(faces: FaceSet) -> str:
 
 
 @contextmanager
-def locked(out: Path, name: str) -> Iterator[None]:
+def locked(out: Path | str, name: str) -> Iterator[None]:
     """Write a set alone.
 
     Raises:
         Face2ExpError: if another process does, or nobody can write there.
     """
+    out = Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = FileLock(out / f".{name}.lock")

@@ -92,17 +92,18 @@ def schema_with(remarks: dict[str, Any]) -> pa.Schema:
     return SCHEMA.with_metadata({KEY: json.dumps(remarks, sort_keys=True)})
 
 
-def read_remarks(path: Path) -> dict[str, Any]:
+def read_remarks(path: Path | str) -> dict[str, Any]:
     """What a table says about itself.
 
     Raises:
         Face2ExpError: if it cannot be read or is no table of landmarks.
     """
+    path = Path(path)
     with _opened(path) as file:
         return _remarks(path, file)
 
 
-def attach(faces: FaceSet, path: Path, crop: str = "whole") -> FaceSet:
+def attach(faces: FaceSet, path: Path | str, crop: str = "whole") -> FaceSet:
     """The set with the landmarks of a table and, if asked for, cut to its faces.
 
     A face that was not found, or whose points cannot be those of one, gets the median of the
@@ -117,6 +118,7 @@ def attach(faces: FaceSet, path: Path, crop: str = "whole") -> FaceSet:
         Face2ExpError: if the table cannot be read, was made for other images or holds a box or
             points that are none.
     """
+    path = Path(path)
     with _opened(path) as file:
         _must_fit(path, _remarks(path, file), faces)
         states, boxes, points, sizes = _read(path, file, faces)
@@ -136,8 +138,9 @@ def attach(faces: FaceSet, path: Path, crop: str = "whole") -> FaceSet:
     return replace(faces, images=images, landmarks=points, canonical=~detected)
 
 
-def count_states(path: Path) -> dict[str, int]:
+def count_states(path: Path | str) -> dict[str, int]:
     """State -> number of images, and those with several faces, read a part at a time."""
+    path = Path(path)
     counts = Counter(dict.fromkeys((*STATES, "several faces"), 0))
     with _opened(path) as file:
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=["state", "faces"]):
@@ -146,8 +149,9 @@ def count_states(path: Path) -> dict[str, int]:
     return dict(counts)
 
 
-def rows_with_reason(path: Path, state: str) -> Iterator[tuple[str, str]]:
+def rows_with_reason(path: Path | str, state: str) -> Iterator[tuple[str, str]]:
     """Image and reason of the rows in a state."""
+    path = Path(path)
     with _opened(path) as file:
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=["image", "state", "reason"]):
             columns = batch.to_pydict()

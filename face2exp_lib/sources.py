@@ -74,13 +74,14 @@ class Source:
             )
         return self
 
-    def read(self, data_root: Path | None) -> FaceSet:
+    def read(self, data_root: Path | str | None) -> FaceSet:
         """Read the list of images and labels, and their landmarks; no image is decoded.
 
         Raises:
             Face2ExpError: if a path is relative and there is no data root, nothing is found, or the
                 table of landmarks does not fit.
         """
+        data_root = Path(data_root) if data_root else None
         adapter = ADAPTERS[self.format]
         if self.format == "rendered" and not self.path:
             path = data_root = shipped("data/rendered")
@@ -92,12 +93,13 @@ class Source:
         return attach(faces, below_data_root(self.landmarks, data_root), self.crop)
 
 
-def below_data_root(text: str, data_root: Path | None) -> Path:
+def below_data_root(text: str, data_root: Path | str | None) -> Path:
     """The path that a config names: absolute, in the home folder (`~`), or below the data root.
 
     Raises:
         Face2ExpError: if it is relative and there is no data root.
     """
+    data_root = Path(data_root) if data_root else None
     path = Path(os.path.expanduser(text))
     if path.is_absolute():
         return path

@@ -86,19 +86,21 @@ class RunData(LabelledData):
         }
 
 
-def read_test(config: RunConfig, data_root: Path | None) -> FaceSet:
+def read_test(config: RunConfig, data_root: Path | str | None) -> FaceSet:
     """The test part alone, without looking at any other set."""
+    data_root = Path(data_root) if data_root else None
     return of_classes(config.data.test.read(data_root), config.data.num_classes)
 
 
-def read_validation(config: RunConfig, data_root: Path | None) -> FaceSet:
+def read_validation(config: RunConfig, data_root: Path | str | None) -> FaceSet:
     """The validation part: a set of its own, or cut from the labelled one. No more is read."""
+    data_root = Path(data_root) if data_root else None
     if config.data.validation is None:
         return read_labelled_data(config, data_root).validation
     return of_classes(config.data.validation.read(data_root), config.data.num_classes)
 
 
-def read_run_data(config: RunConfig, data_root: Path | None) -> RunData:
+def read_run_data(config: RunConfig, data_root: Path | str | None) -> RunData:
     """List all sets of a run, hold out the evaluation parts and draw the training labels.
 
     Exact copies of test or validation images are dropped from the training images, never the
@@ -107,6 +109,7 @@ def read_run_data(config: RunConfig, data_root: Path | None) -> RunData:
     Raises:
         Face2ExpError: if a set is missing or shows but one class, or a draw asks for too many.
     """
+    data_root = Path(data_root) if data_root else None
     parts = read_labelled_data(config, data_root)
     drops = _drops(config, data_root)
     unlabelled = _read_unlabelled(config, data_root)
@@ -155,8 +158,9 @@ def read_run_data(config: RunConfig, data_root: Path | None) -> RunData:
     )
 
 
-def read_labelled_data(config: RunConfig, data_root: Path | None) -> LabelledData:
+def read_labelled_data(config: RunConfig, data_root: Path | str | None) -> LabelledData:
     """`read_run_data` without the unlabelled faces."""
+    data_root = Path(data_root) if data_root else None
     data, names = config.data, class_names(config.data.num_classes)
     test = read_test(config, data_root)
     listed = data.labelled.read(data_root)

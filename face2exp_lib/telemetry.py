@@ -201,8 +201,9 @@ class Distance:
             return None
 
 
-def parts(run_dir: Path) -> list[Path]:
+def parts(run_dir: Path | str) -> list[Path]:
     """The files of a run's table, in the order of their steps."""
+    run_dir = Path(run_dir)
     return sorted((run_dir / FOLDER).glob("before-step-*.parquet"), key=_last_step)
 
 

@@ -51,8 +51,8 @@ NAMED_IDS = 5  # images that a message names
 
 def train(
     config: RunConfig,
-    run_dir: Path,
-    data_root: Path | None,
+    run_dir: Path | str,
+    data_root: Path | str | None,
     *,
     resume: bool = False,
     changed: bool = False,
@@ -77,6 +77,7 @@ def train(
             since the run began; if a loss or weight is not finite; if the disk is full.
         RunStopped: after SIGTERM.
     """
+    run_dir, data_root = Path(run_dir), Path(data_root) if data_root else None
     mine = claimed(config, run_dir, data_root, resume=resume, changed=changed)
     with world.joined(config.device), _claimed_by_one(mine):
         if not (run_dir / "finished.json").exists():

@@ -43,7 +43,9 @@ class Chunk:
     path: Path
 
 
-def render_pack(path: Path, out: Path, layout: str = "zip", workers: int = 1) -> list[Part]:
+def render_pack(
+    path: Path | str, out: Path | str, layout: str = "zip", workers: int = 1
+) -> list[Part]:
     """Render what a spec file lists into `out`, and put a copy of the file there.
 
     Args:
@@ -56,6 +58,8 @@ def render_pack(path: Path, out: Path, layout: str = "zip", workers: int = 1) ->
         SpecError: if the file or one of its specs is wrong.
         Face2ExpError: see `write_pack`.
     """
+    path = Path(path)
+    out = Path(out)
     content = read_spec_file(path)
     parts = parse_parts(content, path)
     write_pack(parts, out, layout, workers)
@@ -65,13 +69,14 @@ def render_pack(path: Path, out: Path, layout: str = "zip", workers: int = 1) ->
     return parts
 
 
-def write_pack(parts: list[Part], out: Path, layout: str = "zip", workers: int = 1) -> None:
+def write_pack(parts: list[Part], out: Path | str, layout: str = "zip", workers: int = 1) -> None:
     """Draw every part that is not yet whole and put it into `out`.
 
     Raises:
         Face2ExpError: if `out` cannot be written or is full, holds files that are not from here, or
             another process is writing it; if a worker dies. What is drawn so far is kept.
     """
+    out = Path(out)
     with _locked(out):
         for part in parts:
             _check_target(part, out, layout)
@@ -86,8 +91,9 @@ def write_pack(parts: list[Part], out: Path, layout: str = "zip", workers: int =
             _draw(unfinished, out, layout, workers, whole)
 
 
-def is_whole(part: Part, out: Path, layout: str = "zip") -> bool:
+def is_whole(part: Part, out: Path | str, layout: str = "zip") -> bool:
     """Whether the files in `out` hold exactly this part."""
+    out = Path(out)
     tables = all((out / table).exists() for table in part.tables)
     return tables and LAYOUTS[layout].found(part.name, out) == part.digest
 
