@@ -25,6 +25,7 @@ from face2exp_lib.networks import Backbone
 
 Grads = tuple[Tensor, ...]
 Criterion = Callable[[Tensor, Tensor], Tensor]  # (N, K) logits and their target to a 0-d mean
+MOST_THREADS = 1024  # the system may end a process that asks for many more
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -68,8 +69,8 @@ class Compute:
             raise ValueError(
                 f"micro_batch_size is {self.micro_batch_size}: batch norm needs 2 images or more"
             )
-        if self.threads is not None and self.threads < 1:
-            raise ValueError(f"threads is {self.threads}: give 1 or more")
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise ValueError(f"threads is {self.threads}: give 1 to {MOST_THREADS}")
 
 
 PLAIN = Compute()

@@ -230,7 +230,8 @@ def test_add_scaled_works_in_place() -> None:
     ("change", "message"),
     [
         ({"micro_batch_size": 1}, "micro_batch_size is 1: batch norm needs 2 images or more"),
-        ({"threads": 0}, "threads is 0: give 1 or more"),
+        ({"threads": 0}, "threads is 0: give 1 to 1024"),
+        ({"threads": 1025}, "threads is 1025: give 1 to 1024"),
         ({"loss_scale": 0.0}, "loss_scale is 0.0: give a positive number"),
         ({"loss_scale": float("inf")}, "loss_scale is inf"),
     ],
