@@ -8,17 +8,12 @@ INSTALLED := .venv/installed
 
 FACES := $(wildcard data/rendered/*.zip data/rendered/*.csv data/rendered/*.parquet)
 
-# What a run of the book is made from: its faces as they lie there, and the library but for the
-# modules that training never imports.
+# What a run of the book is made from: its faces as they lie there, and the rooms of the library that
+# training comes from (tests/test_architecture.py holds them against the imports).
 CONFIG := configs/rendered_cpu.yaml
-NOT_TRAINING := $(patsubst %,face2exp_lib/%.py,analysis analysis_figures arms audit audited_sets aug_pictures boxes cli cli_data cli_evaluate cli_landmarks cli_model cli_options cli_predict \
-	cli_shard cli_tables compare comparison comparison_figures cross_evaluation deployment explanation face_crops feature_figures figures \
-	fingerprints inference inspection inspection_report landmark_pieces landmark_ray \
-	landmarking lesson_figures mismatch model_card mtcnn run_figures shard_checks shard_index shard_samples shard_tables sharding \
-	weights_terms workers)
+MADE_FROM := runtime data augmentation networks.py methods config.py evaluation training
 TRAINING := $(CONFIG) constraints.txt $(FACES) \
-	$(filter-out $(NOT_TRAINING),$(wildcard face2exp_lib/*.py face2exp_lib/adapters/*.py \
-	face2exp_lib/rivals/*.py))
+	$(shell find $(MADE_FROM:%=face2exp_lib/%) -name '*.py')
 METHODS := meta supervised
 # Of the terminal, for a bar each.
 LINE_meta := 0
@@ -30,9 +25,7 @@ EVALUATED := $(METHODS:%=$(STAMPS)/%.evaluated)
 
 # What a chapter may read when it is executed, and what else the pages are built from.
 CHAPTER_SOURCES := constraints.txt $(FACES) \
-	$(wildcard face2exp_lib/*.py face2exp_lib/adapters/*.py face2exp_lib/rivals/*.py \
-	face2exp_lib/faces/*.py \
-	face2exp_lib/faces/*.npz) \
+	$(shell find face2exp_lib -name '*.py' -o -name '*.npz') \
 	$(wildcard configs/*.yaml results/*/*)
 NOTEBOOKS := $(wildcard book/*.ipynb)
 PAGES := _config.yml _toc.yml book/plotly_figures.py $(wildcard book/*.md) book/references.bib book/overview.svg $(NOTEBOOKS)

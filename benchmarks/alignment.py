@@ -16,12 +16,12 @@ from pathlib import Path
 
 import yaml
 
-from face2exp_lib.comparison import paired_over_seeds
+from face2exp_lib.comparison.summary import paired_over_seeds
 from face2exp_lib.config import data_root
-from face2exp_lib.feature_figures import plane
-from face2exp_lib.mismatch import measure_mismatch
-from face2exp_lib.provenance import environment
-from face2exp_lib.storage import write_json, write_text
+from face2exp_lib.figures.features import plane
+from face2exp_lib.runs.mismatch import measure_mismatch
+from face2exp_lib.runtime.provenance import environment
+from face2exp_lib.runtime.storage import write_json, write_text
 
 OUT = Path("results/biases")
 MEASURES = {

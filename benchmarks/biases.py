@@ -16,18 +16,18 @@ from pathlib import Path
 
 import numpy as np
 
-from face2exp_lib.batches import DecodedFaces
 from face2exp_lib.config import config_digest, data_root, load_config
-from face2exp_lib.evaluation import evaluate_run, load_trained, predict_faces
-from face2exp_lib.facesets import FaceSet, drawn_faces
-from face2exp_lib.feature_figures import plane
-from face2exp_lib.labels import class_names
-from face2exp_lib.mismatch import measure_mismatch
-from face2exp_lib.provenance import environment
-from face2exp_lib.sampling import class_counts
-from face2exp_lib.splits import read_run_data
-from face2exp_lib.storage import write_json, write_text
-from face2exp_lib.training import train
+from face2exp_lib.data.batches import DecodedFaces
+from face2exp_lib.data.sampling import class_counts
+from face2exp_lib.data.sets.facesets import FaceSet, drawn_faces
+from face2exp_lib.data.sets.labels import class_names
+from face2exp_lib.data.splits import read_run_data
+from face2exp_lib.figures.features import plane
+from face2exp_lib.runs.evaluate import evaluate_run, load_trained, predict_faces
+from face2exp_lib.runs.mismatch import measure_mismatch
+from face2exp_lib.runtime.provenance import environment
+from face2exp_lib.runtime.storage import write_json, write_text
+from face2exp_lib.training.loop import train
 
 SETTINGS = [
     "method=supervised",

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from face2exp_lib.adapters import ADAPTERS
-from face2exp_lib.adapters.published import AFFECTNET_TRAIN
-from face2exp_lib.batches import DecodedFaces, ordered_batches
-from face2exp_lib.labels import CODES, class_names
-from face2exp_lib.sampling import balanced_draw
+from face2exp_lib.data.batches import DecodedFaces, ordered_batches
+from face2exp_lib.data.formats import ADAPTERS
+from face2exp_lib.data.formats.published import AFFECTNET_TRAIN
+from face2exp_lib.data.sampling import balanced_draw
+from face2exp_lib.data.sets.labels import CODES, class_names
 
 ROWS = sum(AFFECTNET_TRAIN.counts.values())
 FOLDERS = 1000  # of the release of 2017

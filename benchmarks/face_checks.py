@@ -33,15 +33,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-import face2exp_lib.faces
-from face2exp_lib.adapters.folders import read_class_folders
-from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.faces import FaceSpec, render_face
-from face2exp_lib.faces.head import LANDMARKS
-from face2exp_lib.labels import class_names
-from face2exp_lib.provenance import environment
-from face2exp_lib.storage import write_bytes, write_json
-from face2exp_lib.workers import run_all
+import face2exp_lib.rendering
+from face2exp_lib.data.formats.folders import read_class_folders
+from face2exp_lib.data.sets.labels import class_names
+from face2exp_lib.rendering import FaceSpec, render_face
+from face2exp_lib.rendering.head import LANDMARKS
+from face2exp_lib.runtime.errors import Face2ExpError
+from face2exp_lib.runtime.provenance import environment
+from face2exp_lib.runtime.storage import write_bytes, write_json
+from face2exp_lib.runtime.workers import run_all
 
 NAMES = class_names(7)
 MANY_PEOPLE = 10_000  # hardly anybody is drawn twice
@@ -118,7 +118,7 @@ def draw_chunk(chunk: Chunk) -> None:
 def sources_digest() -> str:
     """SHA-256 of the code and data that draw: whoever has the same draws the same."""
     digest = hashlib.sha256()
-    for path in sorted(Path(face2exp_lib.faces.__file__).parent.iterdir()):
+    for path in sorted(Path(face2exp_lib.rendering.__file__).parent.iterdir()):
         if path.suffix in (".py", ".npz"):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()

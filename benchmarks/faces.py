@@ -24,11 +24,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from face2exp_lib.faces import FaceSpec, render_face
-from face2exp_lib.labels import class_names, parse_label
-from face2exp_lib.provenance import environment
-from face2exp_lib.storage import write_json
-from face2exp_lib.workers import run_all
+from face2exp_lib.data.sets.labels import class_names, parse_label
+from face2exp_lib.rendering import FaceSpec, render_face
+from face2exp_lib.runtime.provenance import environment
+from face2exp_lib.runtime.storage import write_json
+from face2exp_lib.runtime.workers import run_all
 
 NAMES = class_names(7)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from side_by_side import CLOCKS, MIB, Variant, measure, ratio
 from step import SETTINGS, make
 
-from face2exp_lib.passes import PLAIN
-from face2exp_lib.provenance import environment
-from face2exp_lib.storage import write_json
+from face2exp_lib.methods.passes import PLAIN
+from face2exp_lib.runtime.provenance import environment
+from face2exp_lib.runtime.storage import write_json
 
 REFERENCE = "none"
 WAYS = (REFERENCE, "exact", "jvp", "finite_difference")

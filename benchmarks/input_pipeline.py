@@ -37,19 +37,19 @@ from torchvision.transforms import functional as v1f
 from torchvision.transforms import v2
 from tqdm import tqdm
 
-from face2exp_lib import phases
-from face2exp_lib.augmentation import View, draw_conventional
-from face2exp_lib.batches import DecodedFaces
+from face2exp_lib.augmentation.apply import MEAN, STD, _apply_torch, apply_view
+from face2exp_lib.augmentation.draw import View, draw_conventional
+from face2exp_lib.augmentation.patches import EYE, FOREHEAD, NOSE_OR_MOUTH, AugOptions, draw_aug
 from face2exp_lib.config import RUN_CONFIG, RunConfig
-from face2exp_lib.faces import FaceSpec, render_face
-from face2exp_lib.facesets import FaceSet
-from face2exp_lib.images import FileImages
+from face2exp_lib.data.batches import DecodedFaces
+from face2exp_lib.data.sets.facesets import FaceSet
+from face2exp_lib.data.sets.images import FileImages
 from face2exp_lib.networks import build_network
-from face2exp_lib.patches import EYE, FOREHEAD, NOSE_OR_MOUTH, AugOptions, draw_aug
-from face2exp_lib.provenance import environment
-from face2exp_lib.seeding import torch_generator
-from face2exp_lib.storage import write_json
-from face2exp_lib.views import MEAN, STD, _apply_torch, apply_view
+from face2exp_lib.rendering import FaceSpec, render_face
+from face2exp_lib.runtime.provenance import environment
+from face2exp_lib.runtime.seeding import torch_generator
+from face2exp_lib.runtime.storage import write_json
+from face2exp_lib.training import phases
 
 NUM_FACES, BATCH = 192, 32
 STORED, SEEN = 256, 224  # px

@@ -5,10 +5,10 @@
 Both detectors run the same three networks with the same weights, on one thread, in batches of 32,
 in turn; the ratio is the median of the repeats' ratios. Truth is that of rendered faces of 256 px,
 drawn for this: as they are ("loose"), and cut as the archives of FR faces are ("tight", after the
-template of `face2exp_lib.landmarks`), where a face fills the image and its box leaves it. Choices
-are made on one seed; what is reported comes from another. With --data-root, numbers on FER2013 and
-LFW, where nobody knows the truth: how far the two are apart, and how far each moves its points when
-the image is mirrored.
+template of `face2exp_lib.data.sets.landmarks`), where a face fills the image and its box leaves it.
+Choices are made on one seed; what is reported comes from another. With --data-root, numbers on
+FER2013 and LFW, where nobody knows the truth: how far the two are apart, and how far each moves its
+points when the image is mirrored.
 """
 
 import argparse
@@ -26,14 +26,14 @@ import torch
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from face2exp_lib import mtcnn
-from face2exp_lib.faces import FaceSpec, render_face
-from face2exp_lib.imagefiles import list_images
-from face2exp_lib.images import FileImages, decode_whole
-from face2exp_lib.landmarks import CANONICAL_POINTS, implausible
-from face2exp_lib.mtcnn import SEARCHES, Detector
-from face2exp_lib.provenance import environment
-from face2exp_lib.storage import write_json
+from face2exp_lib.data.sets.imagefiles import list_images
+from face2exp_lib.data.sets.images import FileImages, decode_whole
+from face2exp_lib.data.sets.landmarks import CANONICAL_POINTS, implausible
+from face2exp_lib.preparation import mtcnn
+from face2exp_lib.preparation.mtcnn import SEARCHES, Detector
+from face2exp_lib.rendering import FaceSpec, render_face
+from face2exp_lib.runtime.provenance import environment
+from face2exp_lib.runtime.storage import write_json
 
 TUNING_SEED, REPORTED_SEED = 61001, 61002  # of no pack and no other benchmark
 SIZE = 256  # px

@@ -16,9 +16,9 @@ import numpy as np
 import yaml
 
 from face2exp_lib.config import data_root, load_config
-from face2exp_lib.evaluation import evaluate_run
-from face2exp_lib.storage import read_json, write_json
-from face2exp_lib.training import train
+from face2exp_lib.runs.evaluate import evaluate_run
+from face2exp_lib.runtime.storage import read_json, write_json
+from face2exp_lib.training.loop import train
 
 MEASURES = ("overall_accuracy", "mean_class_accuracy", "std_class_accuracy")
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import yaml
 
-from face2exp_lib.analysis import analyse_run
 from face2exp_lib.config import data_root
-from face2exp_lib.provenance import environment
-from face2exp_lib.storage import write_json
+from face2exp_lib.runs.analyse import analyse_run
+from face2exp_lib.runtime.provenance import environment
+from face2exp_lib.runtime.storage import write_json
 
 KEYS = ("first_step", "last_step", "accuracy", "mean_class_accuracy", "agreement", "confidence")
 

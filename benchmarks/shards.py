@@ -27,18 +27,18 @@ import numpy as np
 import torch
 from PIL import Image
 
-from face2exp_lib.adapters.recordio import HEADER, MAGIC, read_recordio
-from face2exp_lib.batches import step_batches
-from face2exp_lib.facesets import FaceSet
-from face2exp_lib.landmarks import CANONICAL_POINTS
-from face2exp_lib.provenance import environment
-from face2exp_lib.shard_checks import shard_problems
-from face2exp_lib.shard_samples import Recipe
-from face2exp_lib.shard_sets import read_shard_set
-from face2exp_lib.sharding import shard_set
-from face2exp_lib.storage import write_json
-from face2exp_lib.streamed import StreamedFaces
-from face2exp_lib.streaming import open_stream
+from face2exp_lib.data.batches import step_batches
+from face2exp_lib.data.formats.recordio import HEADER, MAGIC, read_recordio
+from face2exp_lib.data.sets.facesets import FaceSet
+from face2exp_lib.data.sets.landmarks import CANONICAL_POINTS
+from face2exp_lib.data.shards.check import shard_problems
+from face2exp_lib.data.shards.reader import read_shard_set
+from face2exp_lib.data.stream import StreamedFaces
+from face2exp_lib.data.stream_order import open_stream
+from face2exp_lib.preparation.shard_samples import Recipe
+from face2exp_lib.preparation.sharding import shard_set
+from face2exp_lib.runtime.provenance import environment
+from face2exp_lib.runtime.storage import write_json
 
 SIDE = 8  # px of a tiny image
 BATCH, WINDOW, WORKERS, SEED = 500, 8, 2, 0
@@ -215,7 +215,7 @@ def prove(scratch: Path, count: int, images_per_shard: int, seed: int) -> dict[s
 
 def measure_photos(source: str, scratch: Path) -> dict[str, Any]:
     """Bytes and images/s of photographs of faces, one process each."""
-    from face2exp_lib.recognition import (
+    from face2exp_lib.data.recognition import (
         read_sets,
     )  # here: the processes that are watched need none of it
 

@@ -32,12 +32,12 @@ from side_by_side import (
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from face2exp_lib.feedback import FeedbackHistory, feedback_coefficient
-from face2exp_lib.meta_step import MetaBatch, MetaOptions, descend, meta_step
+from face2exp_lib.methods.feedback import FeedbackHistory, feedback_coefficient
+from face2exp_lib.methods.meta_face2exp import MetaBatch, MetaOptions, descend, meta_step
+from face2exp_lib.methods.passes import PLAIN, Compute, compile_networks, gradients
 from face2exp_lib.networks import build_network, frozen_running_stats
-from face2exp_lib.passes import PLAIN, Compute, compile_networks, gradients
-from face2exp_lib.provenance import environment
-from face2exp_lib.storage import write_json
+from face2exp_lib.runtime.provenance import environment
+from face2exp_lib.runtime.storage import write_json
 
 # net -> side of the images in px, labelled and unlabelled images in a batch (the paper: 32)
 SETTINGS = {"resnet50": (112, 32, 32), "resnet50_batch_8": (112, 8, 8), "small": (64, 32, 32)}

@@ -22,12 +22,12 @@ from side_by_side import Measurement, Variant, measure, ratio
 from torch import Tensor
 from torch.optim import SGD
 
-from face2exp_lib.feedback import FeedbackHistory
-from face2exp_lib.meta_step import MetaBatch, MetaOptions, meta_step
+from face2exp_lib.methods.feedback import FeedbackHistory
+from face2exp_lib.methods.meta_face2exp import MetaBatch, MetaOptions, meta_step
 from face2exp_lib.networks import Backbone, build_network
-from face2exp_lib.provenance import environment
-from face2exp_lib.storage import write_json
-from face2exp_lib.workers import usable_cpus
+from face2exp_lib.runtime.provenance import environment
+from face2exp_lib.runtime.storage import write_json
+from face2exp_lib.runtime.workers import usable_cpus
 
 # net -> side of the images in px, labelled and unlabelled images in a batch
 SETTINGS: dict[Backbone, tuple[int, int, int]] = {"small": (48, 32, 32), "resnet18": (96, 16, 16)}

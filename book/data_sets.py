@@ -4,9 +4,9 @@ from pathlib import Path
 
 import yaml
 
-from face2exp_lib.adapters import ADAPTERS
-from face2exp_lib.adapters.adapter import Adapter
-from face2exp_lib.labels import CODES, LEFT_OUT, class_names
+from face2exp_lib.data.formats import ADAPTERS
+from face2exp_lib.data.formats.format import Adapter
+from face2exp_lib.data.sets.labels import CODES, LEFT_OUT, class_names
 
 INTRODUCTION = """\
 # Data sets

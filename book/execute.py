@@ -20,7 +20,7 @@ import yaml
 from jupytext.combine import combine_inputs_with_outputs
 from nbclient import NotebookClient
 
-from face2exp_lib.storage import write_text
+from face2exp_lib.runtime.storage import write_text
 
 BOOK = Path(__file__).parent
 TIMEOUT_S = 600

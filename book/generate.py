@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from book import data_sets, exercises, ledger, overview, scale, silent
-from face2exp_lib.storage import write_text
+from face2exp_lib.runtime.storage import write_text
 
 BOOK = Path(__file__).parent
 

@@ -5,9 +5,9 @@ import csv
 import zipfile
 from pathlib import Path
 
-from face2exp_lib.figures import CLASS_COLOURS
-from face2exp_lib.labels import class_names
-from face2exp_lib.shipped import shipped
+from face2exp_lib.data.sets.labels import class_names
+from face2exp_lib.figures.style import CLASS_COLOURS
+from face2exp_lib.runtime.resources import shipped
 
 FACE = 44  # px
 BESIDE = 7  # faces in a row

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from face2exp_lib.comparison import paired_over_seeds
+from face2exp_lib.comparison.summary import paired_over_seeds
 
 BOOK = Path(__file__).parent
 ABLATION = BOOK.parent / "results" / "compare_ablation" / "comparison.json"

@@ -11,21 +11,21 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from face2exp_lib.budget import Method
-from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.meta_step import MetaOptions
-from face2exp_lib.passes import Compute
-from face2exp_lib.patches import AugOptions
-from face2exp_lib.rivals.class_balanced import ClassBalancedOptions
-from face2exp_lib.rivals.fixmatch import FixMatchOptions
-from face2exp_lib.rivals.meta_pseudo_labels import MetaPseudoLabelsOptions
-from face2exp_lib.rivals.noisy_student import NoisyStudentOptions
-from face2exp_lib.rivals.pseudo_label import PseudoLabelOptions
-from face2exp_lib.rivals.scn import ScnOptions
-from face2exp_lib.rivals.uda import UdaOptions
+from face2exp_lib.augmentation.patches import AugOptions
+from face2exp_lib.data.sources import STRICT
+from face2exp_lib.methods.class_balanced import ClassBalancedOptions
+from face2exp_lib.methods.cost import Method
+from face2exp_lib.methods.fixmatch import FixMatchOptions
+from face2exp_lib.methods.meta_face2exp import MetaOptions
+from face2exp_lib.methods.meta_pseudo_labels import MetaPseudoLabelsOptions
+from face2exp_lib.methods.noisy_student import NoisyStudentOptions
+from face2exp_lib.methods.passes import Compute
+from face2exp_lib.methods.pseudo_label import PseudoLabelOptions
+from face2exp_lib.methods.scn import ScnOptions
+from face2exp_lib.methods.uda import UdaOptions
 from face2exp_lib.run_options import Data, Network, TelemetryOptions, Training
-from face2exp_lib.shipped import shipped
-from face2exp_lib.sources import STRICT
+from face2exp_lib.runtime.errors import Face2ExpError
+from face2exp_lib.runtime.resources import shipped
 
 
 @dataclass(frozen=True, config=STRICT)

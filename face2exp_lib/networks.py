@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import get_model
 
-from face2exp_lib.errors import Face2ExpError
+from face2exp_lib.runtime.errors import Face2ExpError
 
 Backbone = Literal["resnet50", "resnet18", "small"]
 

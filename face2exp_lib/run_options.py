@@ -5,8 +5,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from face2exp_lib.data.sources import STRICT, Source
 from face2exp_lib.networks import Backbone
-from face2exp_lib.sources import STRICT, Source
 
 FLOAT32 = 1e38  # torch refuses a rate that its numbers cannot hold
 

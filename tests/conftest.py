@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from face2exp_lib.config import RunConfig, load_config
-from face2exp_lib.labels import class_names
-from face2exp_lib.training import train
+from face2exp_lib.data.sets.labels import class_names
+from face2exp_lib.training.loop import train
 
 REAL_FACES = os.environ.get("FACE2EXP_DATA")  # before a test takes it away
 SIZE = 40

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from face2exp_lib.adapters import ADAPTERS
-from face2exp_lib.cli import main
-from face2exp_lib.facesets import FaceSet
-from face2exp_lib.images import decode_whole
+from face2exp_lib.cli.main import main
+from face2exp_lib.data.formats import ADAPTERS
+from face2exp_lib.data.sets.facesets import FaceSet
+from face2exp_lib.data.sets.images import decode_whole
 
 Capture = pytest.CaptureFixture[str]
 Picture = Callable[[int, int], bytes]

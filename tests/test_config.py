@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from face2exp_lib.augmentation.patches import AugOptions
 from face2exp_lib.config import RunConfig, data_root, dump_config, load_config
-from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.landmarks import CANONICAL_POINTS
-from face2exp_lib.patches import AugOptions
-from face2exp_lib.shipped import shipped
+from face2exp_lib.data.sets.landmarks import CANONICAL_POINTS
+from face2exp_lib.runtime.errors import Face2ExpError
+from face2exp_lib.runtime.resources import shipped
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("[!c]*.yaml"))

@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from face2exp_lib.audited_sets import AuditedSet, distinct
-from face2exp_lib.cli import main
-from face2exp_lib.imagelists import list_digest
-from face2exp_lib.inspection import inspect
-from face2exp_lib.labels import class_names
-from face2exp_lib.recognition import read_sets
-from tests.adapters import trees
-from tests.adapters.trees import jpeg, put
+from face2exp_lib.cli.main import main
+from face2exp_lib.data.lists import list_digest
+from face2exp_lib.data.recognition import read_sets
+from face2exp_lib.data.sets.labels import class_names
+from face2exp_lib.preparation.audited_sets import AuditedSet, distinct
+from face2exp_lib.preparation.inspection import inspect
+from tests.data.formats import trees
+from tests.data.formats.trees import jpeg, put
 
 Capture = pytest.CaptureFixture[str]
 NAMES = class_names(8)
@@ -247,7 +247,7 @@ def test_every_verb_sees_the_same_images_and_labels(
         source["path"] = "RAF-DB/basic"
 
     # inspect
-    from face2exp_lib.reading import read_codes
+    from face2exp_lib.data.reading import read_codes
 
     table = read_codes(case.codes) if case.codes else None
     (found,) = [one for one in inspect(case.path, table) if one.part == case.part]

@@ -26,9 +26,9 @@ def test_a_path_may_be_text(name: str) -> None:
 
 
 def test_text_works(tiny, squares_root: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    from face2exp_lib.evaluation import evaluate_run
-    from face2exp_lib.inference import predict_images
-    from face2exp_lib.training import train
+    from face2exp_lib.runs.evaluate import evaluate_run
+    from face2exp_lib.runs.predict import predict_images
+    from face2exp_lib.training.loop import train
 
     train(tiny("method=supervised"), f"{tmp_path}/run", f"{squares_root}")
     assert evaluate_run(f"{tmp_path}/run", "val", f"{squares_root}")[1]

@@ -8,16 +8,16 @@ from typing import Any, get_args
 
 import pytest
 
-from face2exp_lib.budget import Method
-from face2exp_lib.cli import main
-from face2exp_lib.comparison import compare_runs
+from face2exp_lib.cli.main import main
+from face2exp_lib.comparison.summary import compare_runs
 from face2exp_lib.config import RunConfig
-from face2exp_lib.evaluation import evaluate_run
-from face2exp_lib.figures import class_accuracies
-from face2exp_lib.model_card import model_card
-from face2exp_lib.run_figures import run_replay
-from face2exp_lib.storage import read_jsonl
-from face2exp_lib.training import train
+from face2exp_lib.figures.runs import run_replay
+from face2exp_lib.figures.style import class_accuracies
+from face2exp_lib.methods.cost import Method
+from face2exp_lib.runs.card import model_card
+from face2exp_lib.runs.evaluate import evaluate_run
+from face2exp_lib.runtime.storage import read_jsonl
+from face2exp_lib.training.loop import train
 
 Tiny = Callable[..., RunConfig]
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from face2exp_lib.errors import Face2ExpError
 from face2exp_lib.networks import (
     SmallResNet,
     build_network,
     forward_operations,
     frozen_running_stats,
 )
+from face2exp_lib.runtime.errors import Face2ExpError
 
 
 def small(num_classes: int = 7, seed: int = 0) -> nn.Module:

@@ -66,7 +66,7 @@ def test_wheel_holds_the_library_its_faces_and_its_configs_and_nothing_else(whee
             name.partition("/licenses/")[2] for name in archive.namelist() if "/licenses/" in name
         }
     assert held == expected
-    assert licences == {"LICENSE", "face2exp_lib/faces/NOTICE"}
+    assert licences == {"LICENSE", "face2exp_lib/rendering/NOTICE"}
 
 
 def test_wheel_enters_its_command_and_nothing_of_the_book(wheel: Path) -> None:
@@ -75,7 +75,7 @@ def test_wheel_enters_its_command_and_nothing_of_the_book(wheel: Path) -> None:
         entry_points = archive.read(name).decode()
     assert entry_points.split("\n", 1) == [
         "[console_scripts]",
-        "face2exp = face2exp_lib.cli:main\n",
+        "face2exp = face2exp_lib.cli.main:main\n",
     ]
 
 
@@ -152,11 +152,11 @@ def test_make_trains_again_when_a_module_that_training_imports_changes_and_no_ot
     )
     imported = run(
         sys.executable, "-c",
-        "import sys, face2exp_lib.training, face2exp_lib.evaluation\n"
+        "import sys, face2exp_lib.training.loop, face2exp_lib.runs.evaluate\n"
         "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('face2exp_lib')))",
         cwd=ROOT,
     )  # fmt: skip
     sources = {(ROOT / name).resolve() for name in listing.stdout.split()}
     modules = {Path(name).resolve() for name in imported.split()}
-    assert ROOT / "face2exp_lib/meta_step.py" in modules
+    assert ROOT / "face2exp_lib/methods/meta_face2exp.py" in modules
     assert modules == {path for path in sources if path.suffix == ".py"}

@@ -11,8 +11,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from face2exp_lib.adapters.rendered import read_rendered
-from face2exp_lib.shipped import shipped
+from face2exp_lib.data.formats.rendered import read_rendered
+from face2exp_lib.runtime.resources import shipped
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

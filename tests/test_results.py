@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
-from face2exp_lib.analysis import WINDOWS
-from face2exp_lib.comparison import paired_over_seeds
+from face2exp_lib.comparison.summary import paired_over_seeds
+from face2exp_lib.runs.analyse import WINDOWS
 
 ROOT = Path(__file__).parents[1]
 MEASURES = ("overall_accuracy", "mean_class_accuracy", "std_class_accuracy")

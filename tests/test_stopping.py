@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from face2exp_lib import training
 from face2exp_lib.config import RunConfig, dump_config
-from face2exp_lib.errors import Face2ExpError, RunStopped
-from face2exp_lib.run_state import checkpoints
-from face2exp_lib.training import train
+from face2exp_lib.runtime.errors import Face2ExpError, RunStopped
+from face2exp_lib.training import loop as training
+from face2exp_lib.training.loop import train
+from face2exp_lib.training.run_state import checkpoints
 
 Tiny = Callable[..., RunConfig]
 resource = pytest.importorskip("resource", reason="signals and limits of Unix")
@@ -50,7 +50,7 @@ def test_sigterm_finishes_the_step_saves_and_resumes_to_the_bit(
 
 
 def command(config: Path, run: Path, root: Path) -> list[str]:
-    program = "import sys, torch; torch.set_num_threads(1); from face2exp_lib.cli import main;"
+    program = "import sys, torch; torch.set_num_threads(1); from face2exp_lib.cli.main import main;"
     arguments = ["train", str(config), "--run-dir", str(run), "--data-root", str(root), "--resume"]
     return [sys.executable, "-c", f"{program} sys.exit(main({arguments!r}))"]
 
@@ -127,8 +127,9 @@ def test_no_room_for_a_checkpoint_is_said_and_loses_nothing(
 # A run that dies of SIGKILL, by itself, at a step or before the n-th renaming of a finished file.
 DYING = """
 import os, signal, sys, torch
-from face2exp_lib import storage, training
-from face2exp_lib.cli import main
+from face2exp_lib.runtime import storage
+from face2exp_lib.training import loop as training
+from face2exp_lib.cli.main import main
 torch.set_num_threads(1)
 what, number = sys.argv[1], int(sys.argv[2])
 finite, replace, renamed = training._finite, os.replace, []
@@ -218,8 +219,9 @@ KILLED = """\
 import os, random, signal, sys
 import torch
 torch.set_num_threads(1)
-from face2exp_lib import storage, training
-from face2exp_lib.cli import main
+from face2exp_lib.runtime import storage
+from face2exp_lib.training import loop as training
+from face2exp_lib.cli.main import main
 where, count = sys.argv[1], int(sys.argv[2])
 def after(function, name):
     left = [count]

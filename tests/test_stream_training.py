@@ -7,19 +7,20 @@ from typing import Any
 
 import pytest
 
-from face2exp_lib import mismatch, training
-from face2exp_lib.adapters import shards as shards_adapter
-from face2exp_lib.adapters.folders import read_identity_folders
 from face2exp_lib.config import RunConfig
-from face2exp_lib.errors import Face2ExpError
-from face2exp_lib.facesets import FaceSet
-from face2exp_lib.imagelists import write_table
-from face2exp_lib.shard_samples import Recipe
-from face2exp_lib.sharding import shard_set
-from face2exp_lib.splits import COPIES, LISTED, read_run_data
-from face2exp_lib.streaming import ShardedFaces
-from face2exp_lib.training import train
-from tests.test_training import assert_same_run
+from face2exp_lib.data.formats import shards as shards_adapter
+from face2exp_lib.data.formats.folders import read_identity_folders
+from face2exp_lib.data.lists import write_table
+from face2exp_lib.data.sets.facesets import FaceSet
+from face2exp_lib.data.splits import COPIES, LISTED, read_run_data
+from face2exp_lib.data.stream_order import ShardedFaces
+from face2exp_lib.preparation.shard_samples import Recipe
+from face2exp_lib.preparation.sharding import shard_set
+from face2exp_lib.runs import mismatch
+from face2exp_lib.runtime.errors import Face2ExpError
+from face2exp_lib.training import loop as training
+from face2exp_lib.training.loop import train
+from tests.training.test_loop import assert_same_run
 
 Tiny = Callable[..., RunConfig]
 pytestmark = [

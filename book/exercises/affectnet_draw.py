@@ -5,14 +5,14 @@ is to be 10 % of them, and which class cannot give so many? Fill in both from th
 """
 
 # %% stub
-from face2exp_lib.adapters.published import AFFECTNET_TRAIN
+from face2exp_lib.data.formats.published import AFFECTNET_TRAIN
 
 counts = {name: n for name, n in AFFECTNET_TRAIN.counts.items() if name != "contempt"}
 per_class = 0
 short = []
 
 # %% solution
-from face2exp_lib.adapters.published import AFFECTNET_TRAIN
+from face2exp_lib.data.formats.published import AFFECTNET_TRAIN
 
 counts = {name: n for name, n in AFFECTNET_TRAIN.counts.items() if name != "contempt"}
 per_class = sum(counts.values()) // 10 // 7

@@ -5,14 +5,14 @@ counts? Compute both from the published counts.
 """
 
 # %% stub
-from face2exp_lib.adapters.published import FER2013_TRAIN
+from face2exp_lib.data.formats.published import FER2013_TRAIN
 
 counts = FER2013_TRAIN.counts
 overall = 0.0
 class_mean = 0.0
 
 # %% solution
-from face2exp_lib.adapters.published import FER2013_TRAIN
+from face2exp_lib.data.formats.published import FER2013_TRAIN
 
 counts = FER2013_TRAIN.counts
 overall = counts["happy"] / sum(counts.values())

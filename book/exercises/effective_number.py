@@ -22,7 +22,7 @@ def weights(counts, beta):
 
 
 # %% check
-from face2exp_lib.rivals.class_balanced import class_weights
+from face2exp_lib.methods.class_balanced import class_weights
 
 assert np.allclose(weights([10, 90], 0.0), [1, 1])
 assert np.allclose(weights([10, 90], 0.999), class_weights([10, 90], 0.999))

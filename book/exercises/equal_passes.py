@@ -5,14 +5,14 @@ and backward passes with the library, a backward pass as two.
 """
 
 # %% stub
-from face2exp_lib.budget import step_passes
+from face2exp_lib.methods.cost import step_passes
 
 meta = step_passes("meta", 32, 32)
 supervised = step_passes("supervised", 32, 0)
 steps = 500
 
 # %% solution
-from face2exp_lib.budget import step_passes
+from face2exp_lib.methods.cost import step_passes
 
 meta = step_passes("meta", 32, 32)
 supervised = step_passes("supervised", 32, 0)

@@ -4,14 +4,14 @@ Start from *surprise* and make it fear. Which units have to be added, and which 
 """
 
 # %% stub
-from face2exp_lib.faces.studio import main_prototype
+from face2exp_lib.rendering.studio import main_prototype
 
 surprise, fear = (set(main_prototype(name).units) for name in ("surprise", "fear"))
 added = set()
 taken_away = surprise
 
 # %% solution
-from face2exp_lib.faces.studio import main_prototype
+from face2exp_lib.rendering.studio import main_prototype
 
 surprise, fear = (set(main_prototype(name).units) for name in ("surprise", "fear"))
 added = fear - surprise

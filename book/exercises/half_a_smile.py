@@ -5,16 +5,16 @@ table of the units and not by `unit_weights`?
 """
 
 # %% stub
-from face2exp_lib.faces.expressions import ACTION_UNITS
+from face2exp_lib.rendering.expressions import ACTION_UNITS
 
 squint = ACTION_UNITS[6].arkit["eyeSquint*"]
 
 # %% solution
-from face2exp_lib.faces.expressions import ACTION_UNITS
+from face2exp_lib.rendering.expressions import ACTION_UNITS
 
 squint = ACTION_UNITS[6].arkit["eyeSquint*"] + 0.25 * ACTION_UNITS[7].arkit["eyeSquint*"]
 
 # %% check
-from face2exp_lib.faces.studio import unit_weights
+from face2exp_lib.rendering.studio import unit_weights
 
 assert abs(squint - unit_weights({6: 1.0, 7: 0.25})["eyeSquintLeft"]) < 1e-9

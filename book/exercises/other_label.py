@@ -19,7 +19,7 @@ f = 0.1 * (3 * p_0 * -0.5 - p_0 * 1.0)  # -0.25 p_0: the labels hurt, B is made 
 # %% check
 import torch
 
-from face2exp_lib.feedback import feedback_coefficient
+from face2exp_lib.methods.feedback import feedback_coefficient
 
 w = torch.tensor([0.05, -0.1], dtype=torch.float64, requires_grad=True)
 x_fer = torch.tensor([3.0, 1.0], dtype=torch.float64)

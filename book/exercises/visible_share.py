@@ -11,7 +11,7 @@ share = 0.0
 share = (2 * 50 * 20 + 3 * 50 * 40 + 224 * 50) / 224**2
 
 # %% check
-from face2exp_lib.patches import EYE, FOREHEAD, NOSE_OR_MOUTH, VIEW_SIDE
+from face2exp_lib.augmentation.patches import EYE, FOREHEAD, NOSE_OR_MOUTH, VIEW_SIDE
 
 areas = [width * height for width, height in (EYE, NOSE_OR_MOUTH, FOREHEAD)]
 assert abs(share - (2 * areas[0] + 3 * areas[1] + areas[2]) / VIEW_SIDE**2) < 1e-9

@@ -14,7 +14,7 @@ from bs4 import BeautifulSoup
 from docutils import nodes
 
 from book.plotly_figures import MIME_TYPE, PlotlyRenderer, offer_colab, tables_of_states
-from face2exp_lib.figures import moving
+from face2exp_lib.figures.style import moving
 from tests.book.conftest import ROOT, build
 
 

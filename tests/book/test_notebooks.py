@@ -143,7 +143,7 @@ def test_a_corrupted_number_turns_nbval_red(tmp_path: Path, jupyter_env: dict[st
 
 
 NEGATED = """\
-from face2exp_lib import feedback
+from face2exp_lib.methods import feedback
 
 right = feedback.feedback_coefficient
 feedback.feedback_coefficient = lambda *arguments: -right(*arguments)

@@ -19,9 +19,13 @@ STAND_INS = """\
 import shutil
 import subprocess
 
-from face2exp_lib import analysis, compare, training
-from face2exp_lib.shipped import shipped
-from face2exp_lib.storage import read_json
+from face2exp_lib.runs import analyse as analysis
+
+from face2exp_lib.comparison import compare
+
+from face2exp_lib.training import loop as training
+from face2exp_lib.runtime.resources import shipped
+from face2exp_lib.runtime.storage import read_json
 
 RESULTS = shipped("results")
 

@@ -1,0 +1,298 @@
+"""Which faces a run learns from, chooses by and is tested on, and how many labels that costs."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from face2exp_lib.config import RunConfig
+from face2exp_lib.data.draws import (
+    MISSING,
+    missing_of_sets,
+    must_keep_classes,
+    must_show_two,
+    of_classes,
+    smp,
+)
+from face2exp_lib.data.lists import Draw, Drops, list_digest, plain_id, read_draw, read_drops
+from face2exp_lib.data.sampling import balanced_draw
+from face2exp_lib.data.sets.facesets import FaceSet, without_copies
+from face2exp_lib.data.sets.labels import class_names
+from face2exp_lib.data.sources import below_data_root
+from face2exp_lib.data.stream_order import ShardedFaces, open_stream
+from face2exp_lib.methods.cost import LABELS_ALONE
+from face2exp_lib.runtime.errors import Face2ExpError
+
+COPIES = "copies of evaluation images"
+LISTED = "listed in data.drop"
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """The labelled sets of one run.
+
+    Attributes:
+        long_tailed: D'_FER less what evaluation holds out.
+        labelled: D_FER = Smp(D'_FER), or all of D'_FER where the config says so.
+        validation, test: what chooses the checkpoint, what is read once at the end.
+        left_out: set -> reason -> number of images that training does without.
+        missing: `labelled`, `validation` or `test` -> the classes that it does not show, if any.
+    """
+
+    long_tailed: FaceSet
+    labelled: FaceSet
+    validation: FaceSet
+    test: FaceSet
+    left_out: dict[str, dict[str, int]]
+    missing: dict[str, list[str]]
+
+    def notes(self) -> list[str]:
+        """What to tell of how labels were understood, and of classes that a set does not show."""
+        sets = (self.test, self.long_tailed, self.validation)
+        # A validation part that was cut out says the same once more.
+        read = {(faces.origin, note): faces.name for faces in sets for note in faces.notes}
+        return [
+            *(f"note: {name}: {note}" for (_, note), name in read.items()),
+            *(
+                f"note: {getattr(self, name).name} shows no {', '.join(classes)}: {MISSING[name]}"
+                for name, classes in self.missing.items()
+            ),
+        ]
+
+
+@dataclass(frozen=True)
+class RunData(LabelledData):
+    """The sets of one run.
+
+    Attributes:
+        unlabelled: D_FR; a stream where its format is `shards`.
+        label_budget: labels used for training, for validation, and together.
+    """
+
+    unlabelled: FaceSet | ShardedFaces
+    label_budget: dict[str, int]
+
+    def record(self) -> dict[str, Any]:
+        """Of each set the number of images, digests of its list and its table of landmarks, and how
+        many landmarks were not found; what was left out, and which classes a set lacks."""
+        names = ("long_tailed", "labelled", "validation", "test", "unlabelled")
+        sets = {name: getattr(self, name) for name in names}
+        return {
+            "sets": {name: _about(faces) for name, faces in sets.items()},
+            "left_out": self.left_out,
+            "missing_classes": self.missing,
+        }
+
+
+def read_test(config: RunConfig, data_root: Path | str | None) -> FaceSet:
+    """The test part alone, without looking at any other set."""
+    data_root = Path(data_root) if data_root else None
+    return of_classes(config.data.test.read(data_root), config.data.num_classes)
+
+
+def read_validation(config: RunConfig, data_root: Path | str | None) -> FaceSet:
+    """The validation part: a set of its own, or cut from the labelled one. No more is read."""
+    data_root = Path(data_root) if data_root else None
+    if config.data.validation is None:
+        return read_labelled_data(config, data_root).validation
+    return of_classes(config.data.validation.read(data_root), config.data.num_classes)
+
+
+def read_run_data(config: RunConfig, data_root: Path | str | None) -> RunData:
+    """List all sets of a run, hold out the evaluation parts and draw the training labels.
+
+    Exact copies of test or validation images are dropped from the training images, never the
+    other way round.
+
+    Raises:
+        Face2ExpError: if a set is missing or shows but one class, or a draw asks for too many.
+    """
+    data_root = Path(data_root) if data_root else None
+    parts = read_labelled_data(config, data_root)
+    drops = _drops(config, data_root)
+    unlabelled = _read_unlabelled(config, data_root)
+    own = (unlabelled, parts.long_tailed)
+    if drops and not any(drops.knows(faces.name, faces.origin) for faces in own):
+        raise Face2ExpError(
+            f"data.drop: lists images of {drops.names}, and this run trains on "
+            f"{' and '.join(sorted({faces.name for faces in own}))}: audit these"
+        )
+    evaluation = [parts.test, parts.validation] if config.data.check_unlabelled else []
+    if isinstance(unlabelled, ShardedFaces):
+        held_out = {digest for part in evaluation for digest in part.digests()}
+        listed = drops.ids(unlabelled.name, unlabelled.origin)
+        unlabelled, num_listed, num_copies, lacking = unlabelled.without(listed, held_out)
+        _must_lack_none(unlabelled.name, lacking)
+        left_out = {LISTED: num_listed, COPIES: num_copies}
+    else:
+        unlabelled, left_out = _dropped(drops, unlabelled)
+        if evaluation:
+            kept = without_copies(unlabelled, evaluation)
+            left_out[COPIES] = len(unlabelled) - len(kept)
+            unlabelled = kept
+    if len(unlabelled) == 0:
+        raise Face2ExpError(f"{unlabelled.name}: no image is left of it: add some")
+    warm = config.training
+    all_used = (
+        config.method not in LABELS_ALONE
+        and warm.warm_start_steps > 0
+        and warm.warm_start_labels == "long_tailed"
+    )
+    train_labels = len(parts.long_tailed) if all_used else len(parts.labelled)
+    budget = {
+        "train": train_labels,
+        "validation": len(parts.validation),
+        "total": train_labels + len(parts.validation),
+    }
+    return RunData(
+        parts.long_tailed,
+        parts.labelled,
+        parts.validation,
+        parts.test,
+        {**parts.left_out, "unlabelled": left_out},
+        parts.missing,
+        unlabelled,
+        budget,
+    )
+
+
+def read_labelled_data(config: RunConfig, data_root: Path | str | None) -> LabelledData:
+    """`read_run_data` without the unlabelled faces."""
+    data_root = Path(data_root) if data_root else None
+    data, names = config.data, class_names(config.data.num_classes)
+    test = read_test(config, data_root)
+    listed = data.labelled.read(data_root)
+    pool, left_out = _dropped(_drops(config, data_root), listed)
+    pool = of_classes(pool, len(names))
+    unheld = without_copies(pool, [test])
+    left_out["copies of test images"] = len(pool) - len(unheld)
+    pool = unheld
+    draw = Draw({}, {})
+    if data.draw is not None:
+        draw = _draw_of_classes(read_draw(below_data_root(data.draw, data_root)), len(names))
+    if data.validation is not None:
+        validation = of_classes(data.validation.read(data_root), len(names))
+    else:
+        if draw.validation:
+            chosen = _rows_of(draw.validation, pool, listed, data.draw)
+        else:
+            free = np.flatnonzero([plain_id(image) not in draw.train for image in pool.ids])
+            chosen = free[
+                balanced_draw(
+                    pool.known_labels()[free],
+                    names,
+                    per_class=data.validation_per_class,
+                    seed=config.seed,
+                    purpose="validation",
+                )
+            ]
+        validation = pool.subset(chosen, f"{pool.name} (validation)")
+        before = pool
+        pool = pool.subset(np.setdiff1d(np.arange(len(pool)), chosen))
+        must_keep_classes(before, pool)
+    unheld = without_copies(pool, [validation])
+    left_out["copies of validation images"] = len(pool) - len(unheld)
+    pool = unheld
+    must_show_two(pool)
+    must_show_two(validation)
+    if draw.train:
+        labelled = pool.subset(_rows_of(draw.train, pool, listed, data.draw), f"{pool.name} (list)")
+        must_show_two(labelled)
+    else:
+        labelled = smp(config, pool)
+    missing = missing_of_sets(
+        {"labelled": labelled, "validation": validation, "test": test}, len(names)
+    )
+    return LabelledData(pool, labelled, validation, test, {"labelled": left_out}, missing)
+
+
+def _drops(config: RunConfig, data_root: Path | None) -> Drops:
+    """What training does without, by all tables of `data.drop`."""
+    tables = config.data.drop or ()
+    listed = (tables,) if isinstance(tables, str) else tables
+    return read_drops(*(below_data_root(table, data_root) for table in listed))
+
+
+def _read_unlabelled(config: RunConfig, data_root: Path | None) -> FaceSet | ShardedFaces:
+    source = config.data.unlabelled
+    if source.format == "shards":
+        if source.landmarks:
+            raise Face2ExpError(
+                "data.unlabelled: a stream's landmarks lie in its shards: leave `landmarks` out"
+            )
+        return open_stream(below_data_root(source.path, data_root), source.part)
+    return source.read(data_root)
+
+
+def _about(faces: FaceSet | ShardedFaces) -> dict[str, Any]:
+    about: dict[str, Any] = {"num_images": len(faces), "digest": _digest(faces)}
+    if isinstance(faces, FaceSet) and faces.landmarks is not None and faces.canonical is not None:
+        about["landmarks"] = hashlib.blake2b(faces.landmarks.tobytes(), digest_size=16).hexdigest()
+        about["canonical_landmarks"] = int(faces.canonical.sum())
+    return about
+
+
+def _digest(faces: FaceSet | ShardedFaces) -> str:
+    return faces.digest if isinstance(faces, ShardedFaces) else list_digest(faces)
+
+
+def _must_lack_none(name: str, lacking: set[str]) -> None:
+    if lacking:
+        raise Face2ExpError(
+            f"data.drop: {name} lacks {len(lacking)} of the images that it lists, such as "
+            f"{min(lacking)}: audit the set again"
+        )
+
+
+def _dropped(drops: Drops, faces: FaceSet) -> tuple[FaceSet, dict[str, int]]:
+    """The set less what `data.drop` lists of it, and a count of that.
+
+    Raises:
+        Face2ExpError: if the table lists an image that the set lacks.
+    """
+    dropped, ids = drops.ids(faces.name, faces.origin), [plain_id(image) for image in faces.ids]
+    lacking = dropped.difference(ids)
+    _must_lack_none(faces.name, lacking)
+    kept = np.flatnonzero([image not in dropped for image in ids])
+    return faces.subset(kept), {LISTED: len(ids) - len(kept)}
+
+
+def _draw_of_classes(draw: Draw, num_classes: int) -> Draw:
+    parts = (
+        {image: label for image, label in part.items() if label < num_classes}
+        for part in (draw.train, draw.validation)
+    )
+    return Draw(*parts)
+
+
+def _rows_of(part: dict[str, int], pool: FaceSet, listed: FaceSet, path: str | None) -> np.ndarray:
+    """Where the images of a draw's list stand in `pool`, sorted.
+
+    Raises:
+        Face2ExpError: if one is not there or has another label there.
+    """
+    row_of = {plain_id(image): row for row, image in enumerate(pool.ids)}
+    lacking = sorted(part.keys() - row_of.keys())
+    if lacking:
+        unknown = sorted(set(lacking).difference(map(plain_id, listed.ids)))
+        if unknown:
+            raise Face2ExpError(
+                f"{path}: {listed.name} lacks {len(unknown)} of the images that it lists, such as "
+                f"{unknown[0]}: take the list's own set"
+            )
+        raise Face2ExpError(
+            f"{path}: {len(lacking)} of the images that it lists may not be trained on, such as "
+            f"{lacking[0]}: copies of evaluation images, or in data.drop: draw again"
+        )
+    labels = pool.known_labels()
+    for image, label in part.items():
+        held = int(labels[row_of[image]])
+        if held != label:
+            names = class_names(8)
+            raise Face2ExpError(
+                f"{path}: {image} is '{names[label]}' there and '{names[held]}' in {listed.name}: "
+                "take the list's own set and codes"
+            )
+    return np.sort(np.array([row_of[image] for image in part], dtype=np.int64))

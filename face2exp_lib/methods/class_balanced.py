@@ -1,0 +1,79 @@
+"""Class-balanced loss (Cui, Jia, Lin, Song, Belongie: Class-Balanced Loss Based on Effective Number
+of Samples, CVPR 2019).
+
+n images of a class count as (1 - beta^n) / (1 - beta), and the class's loss is divided by that. Its
+neighbour, class-balanced batches with the plain loss, is `sampling.BalancedBatches`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from face2exp_lib.methods.meta_face2exp import descend
+from face2exp_lib.methods.passes import PLAIN, Compute, gradient_pass
+
+
+@dataclass(frozen=True)
+class ClassBalancedOptions:
+    """The one number of the method.
+
+    Attributes:
+        beta: 0 weights all classes alike, towards 1 by the inverse of their counts. The paper
+            tries 0.9, 0.99, 0.999 and 0.9999 on each data set and names no default; this is the
+            last of them.
+    """
+
+    beta: Annotated[float, Field(ge=0, lt=1)] = 0.9999
+
+
+def class_weights(class_counts: Sequence[int], beta: float) -> Tensor:
+    """Weights in proportion to 1 / effective number, scaled so that their mean is 1.
+
+    A class without images has weight 0 and no part in that: no label asks for its weight, which
+    would be infinite.
+
+    Args:
+        class_counts: training images of each class, K numbers.
+        beta: in 0 .. 1, 1 excluded.
+
+    Returns:
+        (K,) float64.
+    """
+    counts = torch.tensor(class_counts, dtype=torch.float64)
+    inverse = torch.where(counts > 0, (1 - beta) / (1 - beta**counts), 0)
+    return inverse * (int((counts > 0).sum()) / inverse.sum())
+
+
+def class_balanced_step(
+    network: nn.Module,
+    optimiser: SGD,
+    x_fer: Tensor,
+    y_fer: Tensor,
+    weights: Tensor,
+    compute: Compute = PLAIN,
+) -> dict[str, Tensor]:
+    """One update on the weighted labelled loss; with equal weights it is `supervised_step`.
+
+    Args:
+        network: in training mode. Batch norm: the one pass moves the running statistics.
+        optimiser: over all its parameters.
+        x_fer, y_fer: (N, 3, s, s) images and (N,) int64 labels.
+        weights: (K,) of `class_weights`, in the dtype and on the device of the logits.
+        compute: precision and micro-batches.
+
+    Returns:
+        `loss_s`, the weighted loss: a mean over images, not over their weights.
+    """
+
+    def weighted(scores: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(scores, labels, weights, reduction="sum") / len(labels)
+
+    s = gradient_pass(network, x_fer, y_fer, compute, criterion=weighted)
+    descend(optimiser, list(network.parameters()), s.grad)
+    return {"loss_s": s.loss}

@@ -1,0 +1,257 @@
+"""The feedback coefficient f (paper Eq. 6): three ways to measure it, and what to make of it.
+
+Whichever way, x_FER is normalised by batch statistics before and after A's step, its own or those
+of both kinds of images (`MetaOptions.batch_norm`), and the running ones stay as they are: f
+compares two points of one function, not two functions.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from face2exp_lib.methods.passes import Compute, Grads, gradient_pass, loss_pass, slope_pass
+from face2exp_lib.networks import frozen_running_stats
+from face2exp_lib.runtime import distributed as world
+
+FeedbackWay = Literal["exact", "jvp", "finite_difference", "none"]
+FeedbackBatch = Literal["own", "earlier"]
+FeedbackNorm = Literal["paper", "per_eta", "cosine", "running_std", "minus_average"]
+MEMORY = 0.99  # of the running mean and deviation: an average over the last hundred steps or so
+LAG = 50  # steps between a batch and the earlier one whose feedback it is given as a control
+
+
+def feedback_coefficient(grad_s_after: Grads, grad_u: Grads, eta_a: float) -> Tensor:
+    """f of Eq. 6: eta_A times the dot product of two gradients of the adaptation network.
+
+    With theta_A' = theta_A - eta_A grad_u, a first-order Taylor expansion around theta_A' gives
+    CE(y_FER, A(x_FER; theta_A)) - CE(y_FER, A(x_FER; theta_A')) = f + O(eta_A^2): f > 0 means that
+    learning from the pseudo labels lowered the labelled loss.
+
+    Args:
+        grad_s_after: of CE(y_FER, A(x_FER)) at theta_A', one tensor a parameter.
+        grad_u: of L_u = CE(y_hat_FR, A(x_FR)) at theta_A, the same shapes.
+        eta_a: A's learning rate in the step between the two.
+
+    Returns:
+        0-d tensor.
+    """
+    products = [(after * before).sum() for after, before in zip(grad_s_after, grad_u, strict=True)]
+    return eta_a * torch.stack(products).sum()
+
+
+class Measured(NamedTuple):
+    """f, CE(y_FER, A(x_FER)) at theta_A', and the length of its gradient, where it was seen."""
+
+    feedback: Tensor
+    loss_s_after: Tensor | None
+    norm_s_after: Tensor | None
+
+
+Measure = Callable[[Grads, float], Measured]  # of grad_u and eta_A, once A has moved
+
+
+def begin_feedback(
+    way: FeedbackWay,
+    adaptation: nn.Module,
+    x_fer: Tensor,
+    y_fer: Tensor,
+    compute: Compute,
+    *,
+    beside: Tensor | None = None,
+) -> Measure:
+    """Look at A before its step; returns what looks at it afterwards and tells f.
+
+    Args:
+        way: `exact`, the two gradients of Eq. 6; `jvp`, the derivative of the labelled loss along
+            grad_u in forward mode: the same number with no backward pass and no graph;
+            `finite_difference`, the labelled loss before minus after: f to first order in eta_A.
+            The first two know line 7's gradient alone. The last sees the step that A really took,
+            with momentum and weight decay, where the optimiser has any; and it runs in float32
+            whatever the precision, since f drowns in the rounding of a bfloat16 loss. `none`
+            measures nothing.
+        adaptation: A at theta_A, in training mode.
+        x_fer, y_fer: the labelled batch, (N, 3, s, s) and (N,) int64.
+        compute: precision and micro-batches.
+        beside: images in the same batch, see `gradient_pass`.
+    """
+
+    def exact(grad_u: Grads, eta_a: float) -> Measured:
+        with frozen_running_stats(adaptation):
+            after = gradient_pass(adaptation, x_fer, y_fer, compute, beside=beside)
+        feedback = feedback_coefficient(after.grad, grad_u, eta_a)
+        return Measured(feedback, after.loss, total_norm(after.grad))
+
+    def jvp(grad_u: Grads, eta_a: float) -> Measured:
+        with frozen_running_stats(adaptation):
+            losses, slopes = slope_pass(adaptation, x_fer, y_fer, grad_u, compute, beside=beside)
+        loss, slope = losses.mean(), slopes.mean()
+        world.average((loss, slope))
+        return Measured(eta_a * slope, loss, None)
+
+    def labelled_loss() -> Tensor:
+        with frozen_running_stats(adaptation):
+            full = replace(compute, precision="float32")
+            return loss_pass(adaptation, x_fer, y_fer, full, beside=beside).loss
+
+    if way == "exact":
+        return exact
+    if way == "jvp":
+        return jvp
+    if way == "none":
+        return lambda *_: Measured(x_fer.new_zeros(()), None, None)
+    before = labelled_loss()
+
+    def finite_difference(*_: object) -> Measured:
+        after = labelled_loss()
+        return Measured(before - after, after, None)
+
+    return finite_difference
+
+
+def image_feedback(
+    adaptation: nn.Module,
+    theta_a: Grads,
+    x_fr: Tensor,
+    y_hat_fr: Tensor,
+    x_fer: Tensor,
+    y_fer: Tensor,
+    scale: float,
+    compute: Compute,
+    *,
+    together: bool = False,
+) -> Tensor:
+    """f_i, each unlabelled image's share of f; their mean is f.
+
+    The gradient of L_u is the mean of the images' own gradients, so Eq. 6 is the mean of the dot
+    products with these: eta_A times the derivative of each image's loss at theta_A along the
+    labelled gradient at theta_A'. Forward mode takes all of them in one pass, without M gradients.
+    Batch norm ties the images of a batch together; f_i then is of the image's loss, which the
+    others have a part in.
+
+    Args:
+        adaptation: A at theta_A', in training mode; left as it is.
+        theta_a: its parameters before the step.
+        x_fr, y_hat_fr: what it learnt from, (M, 3, s, s) and (M,) int64.
+        x_fer, y_fer: the labelled batch.
+        scale: eta_A times the weight of L_u in A's step.
+        compute: precision and micro-batches.
+        together: both batches are normalised as one.
+
+    Returns:
+        (M,) float32.
+    """
+    beside_fer, beside_fr = (x_fr, x_fer) if together else (None, None)
+    with frozen_running_stats(adaptation):
+        after = gradient_pass(adaptation, x_fer, y_fer, compute, beside=beside_fer)
+        _, slopes = slope_pass(
+            adaptation, x_fr, y_hat_fr, after.grad, compute, at=theta_a, beside=beside_fr
+        )
+    return scale * slopes
+
+
+class FeedbackHistory:
+    """What the steps so far say of f; part of a checkpoint.
+
+    Mean and deviation of f over all steps, the latest counting most, and what the last LAG steps
+    scaled L_f by. With d = MEMORY, step i of n weighs d^(n - i), so no correction for a short
+    history is needed. The mean and the sum of squared distances from it are updated together
+    (West 1979), which stays exact where the deviation is small beside the mean.
+    """
+
+    def __init__(self) -> None:
+        self.weight = self.mean = self.squares = torch.zeros(())
+        self.used = torch.zeros(LAG)  # oldest first
+
+    def add(self, feedback: Tensor) -> None:
+        """Take in the f of a step, 0-d."""
+        weight, mean, squares = (
+            value.to(feedback) for value in (self.weight, self.mean, self.squares)
+        )
+        distance = feedback - mean
+        self.weight = MEMORY * weight + 1
+        self.mean = mean + distance / self.weight
+        self.squares = MEMORY * squares + distance * (feedback - self.mean)
+
+    def exchange(self, used: Tensor) -> Tensor:
+        """Keep a step's value, 0-d, and return the one of LAG steps ago; 0 if there was none."""
+        earlier = self.used.to(used)
+        self.used = torch.cat([earlier[1:], used[None]])
+        return earlier[0]
+
+    @property
+    def deviation(self) -> Tensor:
+        """Standard deviation, 0-d; 0 after a single step."""
+        return (self.squares / self.weight).sqrt()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {name: getattr(self, name) for name in ("weight", "mean", "squares", "used")}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.weight, self.mean, self.squares, self.used = (
+            state[name] for name in ("weight", "mean", "squares", "used")
+        )
+
+
+def feedback_used(
+    measured: Measured,
+    norm: FeedbackNorm,
+    batch: FeedbackBatch,
+    grad_u: Grads,
+    eta_a: float,
+    history: FeedbackHistory,
+) -> Tensor:
+    """What L_f is scaled by in place of f (Eq. 5); the paper scales it by f itself.
+
+    Args:
+        measured: f of this step.
+        norm: `paper`, f; `per_eta`, f / eta_A, the dot product alone, which does not fade with the
+            learning rate; `cosine`, of the angle between the two gradients of Eq. 6, in -1..1;
+            `running_std`, f over its running standard deviation; `minus_average`, f less its
+            running mean, so that a step must help more than steps did of late (Meta Pseudo Labels'
+            baseline). All of them are 0 where nothing is known: at eta_A = 0 the second and third,
+            in the first step the last two.
+        batch: `own`, this step's value; `earlier`, that of LAG steps ago (0 before there is one):
+            the same distribution without what it says of the batch at hand.
+        grad_u: of the weighted L_u at theta_A.
+        eta_a: A's learning rate.
+        history: this step is added.
+
+    Returns:
+        0-d tensor.
+    """
+    history.add(measured.feedback)
+    used = _normalised(measured, norm, grad_u, eta_a, history)
+    earlier = history.exchange(used)
+    return used if batch == "own" else earlier
+
+
+def _normalised(
+    measured: Measured, norm: FeedbackNorm, grad_u: Grads, eta_a: float, history: FeedbackHistory
+) -> Tensor:
+    feedback = measured.feedback
+    if norm == "per_eta":
+        return ratio(feedback, torch.full_like(feedback, eta_a))
+    if norm == "cosine":
+        if measured.norm_s_after is None:
+            raise ValueError("cosine needs the exact feedback: no other way sees both gradients")
+        return ratio(feedback, eta_a * measured.norm_s_after * total_norm(grad_u))
+    if norm == "running_std":
+        return ratio(feedback, history.deviation)
+    if norm == "minus_average":
+        return feedback - history.mean
+    return feedback
+
+
+def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Their quotient, and 0 where the denominator is."""
+    return torch.where(denominator == 0, 0, numerator / denominator)
+
+
+def total_norm(grads: Grads) -> Tensor:
+    """Euclidean length of a gradient, all parameters together; 0-d."""
+    if not grads:
+        return torch.zeros(())
+    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(grad) for grad in grads]))

@@ -1,0 +1,216 @@
+"""One phase of a run: its batches, views, rates, and a method's step over them.
+
+A phase is a generator that takes one training step each time it is asked; the loop around the
+phases is in `training.py`, and which phases and steps make up a method is in `plans.py`. Batches
+and views are functions of (seed, phase, step), so a phase can begin at any of its steps and goes on
+as if it had never stopped.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from face2exp_lib.augmentation.apply import apply_view
+from face2exp_lib.augmentation.draw import draw_conventional, draw_extensive
+from face2exp_lib.augmentation.patches import draw_aug
+from face2exp_lib.config import RunConfig
+from face2exp_lib.data.batches import Batch, ChosenFaces, DecodedFaces, StepFaces, step_batches
+from face2exp_lib.methods.cost import Passes
+from face2exp_lib.methods.feedback import FeedbackHistory
+from face2exp_lib.methods.meta_face2exp import MetaBatch
+from face2exp_lib.runtime import distributed as world
+from face2exp_lib.runtime.seeding import torch_generator
+
+NO_PASSES = Passes(0, 0)
+DRAW = {"conventional": draw_conventional, "extensive": draw_extensive}
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A network's learning rate in a phase: cosine from `eta` to 0, or fixed (paper 4.2)."""
+
+    eta: float
+    momentum: float = 0.0
+    decays: bool = True
+
+    def at(self, step: int, num_steps: int) -> float:
+        """The rate of one step."""
+        return (
+            self.eta * 0.5 * (1 + math.cos(math.pi * step / num_steps)) if self.decays else self.eta
+        )
+
+
+@dataclass(frozen=True)
+class StepInput:
+    """What a method's step is given beside its phase.
+
+    Attributes:
+        batch: both mini-batches, or this process's rows where a run has several; of a phase without
+            unlabelled faces, x_fr and x_fr_aug have no rows.
+        step: in the phase, from 0.
+        indices_fer, indices_fr: (N,) and (M,) int64, positions of the faces in their sets.
+    """
+
+    batch: MetaBatch
+    step: int
+    indices_fer: Tensor
+    indices_fr: Tensor
+
+
+@dataclass
+class Phase:
+    """One phase.
+
+    Attributes:
+        name: also names its random streams.
+        num_steps: its length.
+        config: of the run.
+        networks: those it trains: `base`, `adaptation` or both.
+        rates: of each of them.
+        take_step: the method's step, over this phase and its input: updates the networks in place;
+            returns 0-d losses and what else telemetry reads.
+        passes: what a step costs.
+        labelled: the FER faces it learns from.
+        unlabelled: the FR faces; None for a supervised phase.
+        opening: done once before the first step, not when a phase is resumed.
+        opening_passes: what that costs.
+        extra: tensors that steps or the opening write, part of a checkpoint.
+        optimisers: one a network, without history at the phase's start.
+        history: of the feedback f, empty at the phase's start.
+    """
+
+    name: str
+    num_steps: int
+    config: RunConfig
+    networks: dict[str, nn.Module]
+    rates: dict[str, Rate]
+    take_step: "Callable[[Phase, StepInput], dict[str, Tensor]]"
+    passes: Passes
+    labelled: DecodedFaces
+    unlabelled: StepFaces | None = None
+    opening: "Callable[[Phase], None] | None" = None
+    opening_passes: Passes = NO_PASSES
+
+    def __post_init__(self) -> None:
+        self.optimisers = {
+            name: SGD(
+                self.networks[name].parameters(),
+                lr=rate.eta,
+                momentum=rate.momentum,
+                weight_decay=self.config.training.weight_decay,
+            )
+            for name, rate in self.rates.items()
+        }
+        self.history = FeedbackHistory()
+        self.extra: dict[str, Tensor] = {}
+        self.device = next(next(iter(self.networks.values())).parameters()).device
+
+    @property
+    def all_passes(self) -> Passes:
+        """Of the whole phase."""
+        return self.passes * self.num_steps + self.opening_passes
+
+    def progress(self, step: int) -> float:
+        """Share of the phase done before a step, 0 .. 1."""
+        return step / self.num_steps
+
+    def generator(self, purpose: str, step: int) -> torch.Generator:
+        """Of one purpose in one step, on the CPU."""
+        return torch_generator(self.config.seed, f"{self.name}/{purpose}", step)
+
+    def steps(self, start: int) -> Iterator[tuple[StepInput, dict[str, Tensor]]]:
+        """Train from step `start` to the end; yields each step's input and outcome."""
+        if start == self.num_steps:
+            return
+        for name in self.rates:
+            self.networks[name].train()
+        if start == 0 and self.opening:
+            self.opening(self)
+        training = self.config.training
+        fer = self._batches(self.labelled, "fer", training.batch_size_fer, start)
+        fr: Iterator[Batch | None] = repeat(None)
+        if self.unlabelled is not None:
+            faces = self.unlabelled
+            if "rows" in self.extra:  # those that the opening chose
+                assert isinstance(faces, DecodedFaces)
+                faces = ChosenFaces(faces, self.extra["rows"].tolist())
+            fr = self._batches(faces, "fr", training.batch_size_fr, start)
+        for step in range(start, self.num_steps):
+            self._set_rates(step)
+            given = self._input(step, next(fer), next(fr))
+            yield given, self.take_step(self, given)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it has beside its networks' weights; the random streams need no state."""
+        return {
+            "optimisers": {name: opt.state_dict() for name, opt in self.optimisers.items()},
+            "feedback_history": self.history.state_dict(),
+            "extra": self.extra,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave."""
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
+            for group in optimiser.param_groups:  # those of the config, which may have changed
+                group["momentum"] = self.rates[name].momentum
+                group["weight_decay"] = self.config.training.weight_decay
+        self.history.load_state_dict(state["feedback_history"])
+        self.extra = dict(state["extra"])
+
+    def _input(self, step: int, fer: Batch, fr: Batch | None) -> StepInput:
+        x_fer = self._view(fer, self.config.training.view_fer, "fer", step)
+        no_faces = x_fer[:0]
+        batch = MetaBatch(
+            x_fer=x_fer,
+            y_fer=fer.labels.to(self.device),
+            x_fr=no_faces if fr is None else self._view(fr, "conventional", "fr", step),
+            x_fr_aug=no_faces if fr is None else self._view(fr, "aug", "fr_aug", step),
+        )
+        return StepInput(batch, step, fer.indices, fer.indices[:0] if fr is None else fr.indices)
+
+    def _set_rates(self, step: int) -> None:
+        for name, optimiser in self.optimisers.items():
+            for group in optimiser.param_groups:
+                group["lr"] = self.rates[name].at(step, self.num_steps)
+
+    def _batches(self, faces: StepFaces, kind: str, batch_size: int, start: int) -> Iterator[Batch]:
+        return step_batches(
+            faces,
+            batch_size,
+            start=start,
+            stop=self.num_steps,
+            seed=self.config.seed,
+            stream=f"{self.name}/{kind}",
+            workers=self.config.data.num_workers,
+            balanced=kind == "fer" and self.config.training.batches_fer == "class_balanced",
+        )
+
+    def _view(self, faces: Batch, kind: str, purpose: str, step: int) -> Tensor:
+        """Views of one of the kinds `conventional`, `extensive` and `aug`, the whole Aug(.)."""
+        data = self.config.data
+        generator = self.generator(purpose, step)
+        crop_fraction = data.view_size / data.stored_size
+        # For the whole batch, however many processes share it, and of that the rows at hand.
+        total = world.size() * len(faces.images)
+        mine = world.share(total)
+        if kind == "aug":
+            landmarks = faces.landmarks.new_zeros(total, *faces.landmarks.shape[1:])
+            landmarks[mine] = faces.landmarks
+            drawn = draw_aug(
+                landmarks,
+                generator,
+                self.config.aug,
+                crop_fraction=crop_fraction,
+                stored_size=data.stored_size,
+            )
+        else:
+            drawn = DRAW[kind](total, generator, crop_fraction=crop_fraction)
+        drawn = drawn.rows(mine).to(self.device)
+        return apply_view(faces.images.to(self.device), drawn, data.view_size)

@@ -1,0 +1,133 @@
+"""Every rival under the engine's options: micro-batches add up, lower precision comes close."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from face2exp_lib.methods.class_balanced import class_balanced_step
+from face2exp_lib.methods.feedback import FeedbackHistory
+from face2exp_lib.methods.fixmatch import FixMatchOptions, fixmatch_step
+from face2exp_lib.methods.meta_face2exp import MetaBatch, supervised_step
+from face2exp_lib.methods.meta_pseudo_labels import (
+    MetaPseudoLabelsOptions,
+    meta_pseudo_labels_step,
+)
+from face2exp_lib.methods.noisy_student import NoisyStudentOptions, noisy_student_step
+from face2exp_lib.methods.passes import PLAIN, Compute
+from face2exp_lib.methods.pseudo_label import PseudoLabelOptions, pseudo_label_step
+from face2exp_lib.methods.scn import ScaledNetwork, ScnOptions, build_importance_head, scn_step
+from face2exp_lib.methods.uda import UdaOptions, uda_step
+from tests.methods.nets import images, sgd, small, state
+
+Step = Callable[[nn.Module, nn.Module, MetaBatch, Compute], dict[str, Tensor]]
+
+
+def scn(one: nn.Module, _: nn.Module, batch: MetaBatch, compute: Compute) -> dict[str, Tensor]:
+    network = ScaledNetwork(one, build_importance_head(one, seed=0))
+    options = ScnOptions(w_rank=0.0)  # whose groups are those of a micro-batch
+    return scn_step(network, sgd(network), batch.x_fer, batch.y_fer, options, 10, compute)
+
+
+def meta_pseudo_labels(
+    one: nn.Module, other: nn.Module, batch: MetaBatch, compute: Compute
+) -> dict[str, Tensor]:
+    return meta_pseudo_labels_step(
+        one,
+        other,
+        sgd(one),
+        sgd(other),
+        batch,
+        MetaPseudoLabelsOptions(baseline=False, confidence=0.2),
+        progress=1.0,
+        history=FeedbackHistory(),
+        generator=torch.Generator().manual_seed(0),
+        compute=compute,
+    )
+
+
+def noisy_student(
+    one: nn.Module, other: nn.Module, batch: MetaBatch, compute: Compute
+) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return noisy_student_step(
+        one, other.eval(), sgd(one), batch, NoisyStudentOptions(), generator, compute
+    )
+
+
+STEPS: dict[str, Step] = {
+    "class_balanced": lambda one, _, b, compute: class_balanced_step(
+        one, sgd(one), b.x_fer, b.y_fer, torch.arange(1, 8).to(b.x_fer), compute
+    ),
+    "scn": scn,
+    "pseudo_label": lambda one, _, b, compute: pseudo_label_step(
+        one, sgd(one), b, PseudoLabelOptions(), 0.5, compute
+    ),
+    "noisy_student": noisy_student,
+    "uda": lambda one, _, b, compute: uda_step(
+        one, sgd(one), b, UdaOptions(confidence=0.2), 0.5, compute
+    ),
+    "fixmatch": lambda one, _, b, compute: fixmatch_step(
+        one, sgd(one), b, FixMatchOptions(confidence=0.2), compute
+    ),
+    "meta_pseudo_labels": meta_pseudo_labels,
+}
+
+
+class Linear(nn.Module):
+    """Without batch norm, parts of a batch know nothing of each other."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.fc = nn.Linear(3 * 8 * 8, 7).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x[:, :, :8, :8].flatten(1))
+
+
+def doubled(batch: MetaBatch) -> MetaBatch:
+    return MetaBatch(
+        batch.x_fer.double(), batch.y_fer, batch.x_fr.double(), batch.x_fr_aug.double()
+    )
+
+
+@pytest.mark.parametrize("name", list(STEPS))
+def test_micro_batches_add_up_to_the_batch(name: str) -> None:
+    found: list[Any] = []
+    for compute in (PLAIN, Compute(micro_batch_size=2)):
+        one, other = Linear(0), Linear(1)
+        result = STEPS[name](one, other, doubled(images()), compute)
+        found.append((result, state(one, other)))
+    (whole, weights), (parts, weights_of_parts) = found
+    for value, wanted in zip(weights_of_parts, weights, strict=True):
+        torch.testing.assert_close(value, wanted, atol=1e-12, rtol=0)
+    for key, wanted in whole.items():
+        torch.testing.assert_close(parts[key], wanted, atol=1e-12, rtol=0, msg=key)
+
+
+@pytest.mark.parametrize("name", list(STEPS))
+def test_bfloat16_comes_close(name: str) -> None:
+    exact = STEPS[name](small(0), small(1), images(), PLAIN)
+    rounded = STEPS[name](small(0), small(1), images(), Compute(precision="bfloat16"))
+    assert rounded["loss_s"].item() == pytest.approx(exact["loss_s"].item(), rel=0.02)
+    assert rounded["loss_s"] != exact["loss_s"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch
+@pytest.mark.parametrize("name", ["noisy_student", "scn"])
+def test_what_taps_the_last_layer_works_in_a_compiled_network(name: str) -> None:
+    """A compiled network does not see hooks that come later: these steps run it uncompiled."""
+    batch, found = doubled(images()), []
+    for compiled in (False, True):
+        one, other = Linear(0), Linear(1)
+        if compiled:
+            one.compile(backend="eager")  # traced as for any backend
+        supervised_step(one, sgd(one), batch.x_fer, batch.y_fer)
+        STEPS[name](one, other, batch, Compute(compile=compiled))
+        found.append(state(one))
+    for value, wanted in zip(*found, strict=True):
+        torch.testing.assert_close(value, wanted, atol=1e-14, rtol=0)

@@ -1,0 +1,124 @@
+"""The counts against real calls."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from face2exp_lib.methods.class_balanced import class_balanced_step
+from face2exp_lib.methods.cost import Method, Passes, looking, step_passes
+from face2exp_lib.methods.feedback import FeedbackHistory, FeedbackWay
+from face2exp_lib.methods.fixmatch import FixMatchOptions, fixmatch_step
+from face2exp_lib.methods.meta_face2exp import MetaBatch, MetaOptions, meta_step, supervised_step
+from face2exp_lib.methods.meta_pseudo_labels import (
+    MetaPseudoLabelsOptions,
+    meta_pseudo_labels_step,
+)
+from face2exp_lib.methods.noisy_student import NoisyStudentOptions, noisy_student_step
+from face2exp_lib.methods.pseudo_label import PseudoLabelOptions, pseudo_label_step
+from face2exp_lib.methods.scn import ImportanceHead, ScaledNetwork, ScnOptions, scn_step
+from face2exp_lib.methods.uda import UdaOptions, uda_step
+
+N, M = 5, 3
+
+
+class Counted(nn.Module):
+    """A linear net that counts the images which pass through it, either way."""
+
+    def __init__(self, counts: dict[str, int]) -> None:
+        super().__init__()
+        self.fc, self.counts = nn.Linear(4, 3), counts
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.counts["forward"] += len(x)
+        logits = self.fc(x)
+        if logits.requires_grad:
+            logits.register_hook(self._count_backward)
+        return logits
+
+    def _count_backward(self, grad: Tensor) -> None:
+        self.counts["backward"] += len(grad)
+
+
+def sgd(*networks: nn.Module) -> SGD:
+    return SGD([parameter for net in networks for parameter in net.parameters()], lr=0.1)
+
+
+def meta(one: nn.Module, other: nn.Module, batch: MetaBatch, options: MetaOptions) -> None:
+    meta_step(one, other, sgd(one), sgd(other), batch, options, FeedbackHistory())
+
+
+def rivals() -> dict[Method, Callable[[nn.Module, nn.Module, MetaBatch], Any]]:
+    generator, head = torch.Generator(), ImportanceHead(4)
+    return {
+        "supervised": lambda one, _, b: supervised_step(one, sgd(one), b.x_fer, b.y_fer),
+        "class_balanced": lambda one, _, b: class_balanced_step(
+            one, sgd(one), b.x_fer, b.y_fer, torch.ones(3)
+        ),
+        "scn": lambda one, _, b: scn_step(
+            ScaledNetwork(one, head), sgd(one, head), b.x_fer, b.y_fer, ScnOptions(), epoch=20
+        ),
+        "pseudo_label": lambda one, _, b: pseudo_label_step(
+            one, sgd(one), b, PseudoLabelOptions(), 0.0
+        ),
+        "noisy_student": lambda one, other, b: noisy_student_step(
+            one, other.eval(), sgd(one), b, NoisyStudentOptions(), generator
+        ),
+        "uda": lambda one, _, b: uda_step(one, sgd(one), b, UdaOptions(), 0.5),
+        "fixmatch": lambda one, _, b: fixmatch_step(one, sgd(one), b, FixMatchOptions()),
+        "meta_pseudo_labels": lambda one, other, b: meta_pseudo_labels_step(
+            one,
+            other,
+            sgd(one),
+            sgd(other),
+            b,
+            MetaPseudoLabelsOptions(),
+            progress=0.5,
+            history=FeedbackHistory(),
+            generator=generator,
+        ),
+        "meta": lambda one, other, b: meta(one, other, b, MetaOptions()),
+    }
+
+
+def counted(step: Callable[[nn.Module, nn.Module, MetaBatch], Any]) -> Passes:
+    counts = {"forward": 0, "backward": 0}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        batch = MetaBatch(
+            torch.randn(N, 4), torch.tensor([0, 1, 2, 0, 1]), torch.randn(M, 4), torch.randn(M, 4)
+        )
+        step(Counted(counts), Counted(counts), batch)
+    return Passes(**counts)
+
+
+@pytest.mark.parametrize("method", list(rivals()))
+def test_counts_are_those_of_real_calls(method: Method) -> None:
+    assert counted(rivals()[method]) == step_passes(method, N, M)
+
+
+@pytest.mark.parametrize("feedback", ["exact", "finite_difference", "none"])
+@pytest.mark.parametrize("target", ["fixed", "moving"])
+@pytest.mark.parametrize("batch_norm", ["separate", "together"])
+def test_options_of_meta_face2exp_are_counted(
+    feedback: FeedbackWay,
+    target: Literal["fixed", "moving"],
+    batch_norm: Literal["separate", "together"],
+) -> None:
+    options = MetaOptions(feedback=feedback, consistency_target=target, batch_norm=batch_norm)
+    moving, together = target == "moving", batch_norm == "together"
+    expected = step_passes("meta", N, M, feedback=feedback, moving_target=moving, together=together)
+    assert counted(partial(meta, options=options)) == expected
+
+
+def test_a_forward_mode_derivative_is_one_call_and_counts_as_two_looks() -> None:
+    called = counted(partial(meta, options=MetaOptions(feedback="jvp")))
+    assert called + looking(N) == step_passes("meta", N, M, feedback="jvp")
+
+
+def test_cost_counts_a_backward_pass_twice() -> None:
+    assert Passes(forward=10, backward=7).cost == 24
