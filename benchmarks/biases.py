@@ -22,9 +22,11 @@ from face2exp_lib.data.sampling import class_counts
 from face2exp_lib.data.sets.facesets import FaceSet, drawn_faces
 from face2exp_lib.data.sets.labels import class_names
 from face2exp_lib.data.splits import read_run_data
+from face2exp_lib.evaluation.inference import predict_faces
 from face2exp_lib.figures.features import plane
-from face2exp_lib.runs.evaluate import evaluate_run, load_trained, predict_faces
+from face2exp_lib.runs.evaluate import evaluate_run
 from face2exp_lib.runs.mismatch import measure_mismatch
+from face2exp_lib.runs.trained import load_trained
 from face2exp_lib.runtime.provenance import environment
 from face2exp_lib.runtime.storage import write_json, write_text
 from face2exp_lib.training.loop import train
@@ -53,7 +55,10 @@ def main() -> None:
     train(config, run_dir, root, resume=True)
     evaluation, _ = evaluate_run(run_dir, "val", root)
     _, network, _ = load_trained(run_dir)
-    data, names = read_run_data(config, root), class_names(config.data.num_classes)
+    data, names = (
+        read_run_data(config.data, config.seed, root),
+        class_names(config.data.num_classes),
+    )
     assert isinstance(data.unlabelled, FaceSet)
     named = {}
     for kind, faces in (("fer", data.validation), ("fr", data.unlabelled)):

@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from face2exp_lib.augmentation.patches import AugOptions
-from face2exp_lib.data.sources import STRICT
+from face2exp_lib.data.sources import STRICT, Data
 from face2exp_lib.methods.class_balanced import ClassBalancedOptions
 from face2exp_lib.methods.cost import Method
 from face2exp_lib.methods.fixmatch import FixMatchOptions
@@ -23,9 +23,93 @@ from face2exp_lib.methods.passes import Compute
 from face2exp_lib.methods.pseudo_label import PseudoLabelOptions
 from face2exp_lib.methods.scn import ScnOptions
 from face2exp_lib.methods.uda import UdaOptions
-from face2exp_lib.run_options import Data, Network, TelemetryOptions, Training
+from face2exp_lib.networks import Backbone
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.resources import shipped
+
+FLOAT32 = 1e38  # torch refuses a rate that its numbers cannot hold
+
+
+@dataclass(frozen=True, config=STRICT)
+class Network:
+    """Architecture of both networks.
+
+    Attributes:
+        backbone: resnet50 (paper), resnet18, or small for CPU work.
+        pretrained: start from torchvision's ImageNet weights.
+    """
+
+    backbone: Backbone = "resnet50"
+    pretrained: bool = False
+
+
+@dataclass(frozen=True, config=STRICT)
+class Training:
+    """The schedule. Learning rates decay by a cosine to 0 within each phase but the fine-tune.
+
+    Attributes:
+        num_steps: T of Algorithm 1; for the supervised baseline, its number of updates.
+        batch_size_fer, batch_size_fr: images of each kind in a step (paper: 32 in all or of
+            each; it does not say).
+        eta_b, eta_a: initial learning rates of B and A.
+        momentum_b, momentum_a: of SGD; the paper names no optimiser. With 0 for A, theta_A'
+            is line 7's.
+        weight_decay: of both.
+        batches_fer: `shuffled`, each labelled image once a pass, or `class_balanced`, every class
+            alike in every batch however many images it has (for labels that are not balanced).
+        view_fer: views of the labelled images; the paper has `conventional`.
+        warm_start_steps: supervised updates of A and B, each from its own initial weights, before
+            step 0. The paper shows an initial A trained on the long-tailed labels, of no length.
+            Rivals that learn from unlabelled faces begin with it, too, see `plans`.
+        warm_start_labels: `balanced` (D_FER) or `long_tailed` (D'_FER: costs all its labels).
+        finetune_steps: updates of A on D_FER after step T; for Meta Pseudo Labels, of its student.
+        eta_finetune: fixed learning rate of the fine-tune.
+        eval_every_steps: validation, and a new best checkpoint if it is one.
+        checkpoint_every_steps: state to resume from.
+        keep_checkpoints: how many of these are kept, the latest, and one more until the step after
+            the last has gone well; the best is kept in any case.
+    """
+
+    num_steps: int = Field(gt=0)
+    batch_size_fer: int = Field(default=32, gt=1, le=2**16)
+    batch_size_fr: int = Field(default=32, gt=1, le=2**16)
+    eta_b: float = Field(default=1e-2, ge=0, le=FLOAT32)
+    eta_a: float = Field(default=1e-3, ge=0, le=FLOAT32)
+    momentum_b: float = Field(default=0.0, ge=0, lt=1)
+    momentum_a: float = Field(default=0.0, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0, le=FLOAT32)
+    batches_fer: Literal["shuffled", "class_balanced"] = "shuffled"
+    view_fer: Literal["conventional", "extensive"] = "conventional"
+    warm_start_steps: int = Field(default=0, ge=0)
+    warm_start_labels: Literal["balanced", "long_tailed"] = "balanced"
+    finetune_steps: int = Field(default=0, ge=0)
+    eta_finetune: float = Field(default=1e-5, ge=0, le=FLOAT32)
+    eval_every_steps: int = Field(default=1000, gt=0)
+    checkpoint_every_steps: int = Field(default=1000, gt=0)
+    keep_checkpoints: int = Field(default=1, gt=0)
+
+
+@dataclass(frozen=True, config=STRICT)
+class TelemetryOptions:
+    """What a run records beside its losses. None of it changes what is learnt, not by a bit.
+
+    Attributes:
+        pseudo_labels: a table `pseudo_labels/` with a row for each unlabelled image of each step:
+            its pseudo label, how confident it was, what the network that learnt it took the image
+            for. `face2exp analyse` reads it.
+        image_feedback_every: in every so many steps, from the first, each unlabelled image's share
+            f_i of f is measured and added to the table (method meta alone). Costs a pass over both
+            batches, which a run's budget does not count. 0: never.
+        distance_images: at each validation, how far apart each network's features of as many FER
+            and FR images are (MMD^2). 0: not measured; nor where the FR faces are streamed.
+        tensorboard: the numbers of `metrics.jsonl` as TensorBoard events, too
+            (needs the extra `tensorboard`).
+    """
+
+    pseudo_labels: bool = True
+    image_feedback_every: int = Field(default=0, ge=0)
+    distance_images: int = Field(default=200, ge=0, le=10_000)
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -117,7 +117,8 @@ def test_the_checks_would_notice(tmp_path: Path) -> None:
     path = tmp_path / "x.py"
     path.write_text(
         "import face2exp_lib.cli.main\nfrom face2exp_lib.rendering.pack import y\n"
-        "def f():\n    from face2exp_lib.training import loop\n    from face2exp_lib import config\n"
+        "def f():\n    from face2exp_lib.training import loop\n"
+        "    from face2exp_lib import config\n"
     )
     assert imported(path) == {"cli.main", "rendering.pack", "training.loop", "config"}
     assert room_of("data.formats.rafdb") == "data.formats"

@@ -12,7 +12,7 @@ from face2exp_lib.data.formats import shards as shards_adapter
 from face2exp_lib.data.formats.folders import read_identity_folders
 from face2exp_lib.data.lists import write_table
 from face2exp_lib.data.sets.facesets import FaceSet
-from face2exp_lib.data.splits import COPIES, LISTED, read_run_data
+from face2exp_lib.data.splits import COPIES, LISTED
 from face2exp_lib.data.stream_order import ShardedFaces
 from face2exp_lib.preparation.shard_samples import Recipe
 from face2exp_lib.preparation.sharding import shard_set
@@ -20,6 +20,7 @@ from face2exp_lib.runs import mismatch
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.training import loop as training
 from face2exp_lib.training.loop import train
+from tests.run_data import run_data
 from tests.training.test_loop import assert_same_run
 
 Tiny = Callable[..., RunConfig]
@@ -59,18 +60,18 @@ def test_copies_of_evaluation_images_and_listed_ones_are_left_out(
 ) -> None:
     rows = [("shards/people", "person3/1.png", "yes")]
     write_table(root / "drop.csv", ("set", "image", "drop"), rows)
-    data = read_run_data(streaming("data.drop=drop.csv"), root)
+    data = run_data(streaming("data.drop=drop.csv"), root)
     assert isinstance(data.unlabelled, ShardedFaces)
     assert len(data.unlabelled) == 11
     assert data.left_out["unlabelled"] == {LISTED: 1, COPIES: 2}
-    unchecked = read_run_data(streaming("data.check_unlabelled=false"), root)
+    unchecked = run_data(streaming("data.check_unlabelled=false"), root)
     assert len(unchecked.unlabelled) == 14
     record = data.record()["sets"]["unlabelled"]
     assert record == {"num_images": 11, "digest": data.unlabelled.digest}
     assert unchecked.record()["sets"]["unlabelled"] != record
     write_table(root / "drop.csv", ("set", "image", "drop"), [("shards/people", "x.png", "yes")])
     with pytest.raises(Face2ExpError, match=r"shards/people lacks 1 of the images .* x\.png"):
-        read_run_data(streaming("data.drop=drop.csv"), root)
+        run_data(streaming("data.drop=drop.csv"), root)
 
 
 def test_no_list_of_the_images_is_made(
@@ -143,7 +144,7 @@ def test_an_unfinished_set_is_not_trained_on(streaming: Tiny, root: Path, tmp_pa
 def test_landmarks_of_a_stream_lie_in_its_shards(streaming: Tiny, root: Path) -> None:
     source = "data.unlabelled={format: shards, path: shards, landmarks: a.parquet}"
     with pytest.raises(Face2ExpError, match="landmarks lie in its shards: leave `landmarks` out"):
-        read_run_data(streaming(source), root)
+        run_data(streaming(source), root)
 
 
 def test_shards_as_the_labelled_set(
@@ -155,8 +156,8 @@ def test_shards_as_the_labelled_set(
     for part in ("labelled", "test"):
         faces = getattr(config.data, part).read(root)
         shard_set(faces, root / f"{part}_shards", recipe)
-    listed = read_run_data(config, root)
-    data = read_run_data(
+    listed = run_data(config, root)
+    data = run_data(
         tiny(
             "data.labelled={format: shards, path: labelled_shards}",
             "data.test={format: shards, path: test_shards}",

@@ -150,7 +150,7 @@ def _draw(options: argparse.Namespace) -> None:
     from face2exp_lib.data.splits import read_labelled_data
 
     config = load_config(options.config, options.set)
-    data = read_labelled_data(config, data_root(options.data_root))
+    data = read_labelled_data(config.data, config.seed, data_root(options.data_root))
     for faces in (data.long_tailed, data.test):
         tell_about(faces)
     parts = {"train": data.labelled}

@@ -75,7 +75,7 @@ def _export(options: argparse.Namespace) -> None:
     faces = None
     try:
         config = load_config(options.run_dir / "config.yaml")
-        faces = read_validation(config, data_root(options.data_root))
+        faces = read_validation(config.data, config.seed, data_root(options.data_root))
     except Face2ExpError as error:
         tell([f"checked on noise alone, for its faces are not here ({error})"])
     agreement = export_run(options.run_dir, options.out, faces)

@@ -27,9 +27,9 @@ from face2exp_lib.comparison.arms import (
 )
 from face2exp_lib.comparison.summary import LENGTHS, MEASURES, compare_runs
 from face2exp_lib.config import RunConfig, config_digest, dump_config, load_config
+from face2exp_lib.data.sources import Data
 from face2exp_lib.data.splits import RunData, read_run_data
 from face2exp_lib.evaluation.scores import evaluation_path, read_evaluation
-from face2exp_lib.run_options import Data
 from face2exp_lib.runs.evaluate import evaluate_run
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.provenance import environment
@@ -154,7 +154,7 @@ class Lengths:
         self.comparison = comparison
         self.data_root = data_root
         self.known: dict[str, PlanLength] = {}
-        self.read: tuple[Data, RunData] | None = None
+        self.read: tuple[tuple[Data, int], RunData] | None = None
         given = self._own(comparison.budget_arm, {})
         self.given = self._of(given).whole
         self.validations = -(-self.given.steps // given.training.eval_every_steps)
@@ -180,8 +180,9 @@ class Lengths:
     def _of(self, config: RunConfig) -> PlanLength:
         key = config_digest(config)
         if key not in self.known:
-            if self.read is None or self.read[0] != config.data:
-                self.read = config.data, read_run_data(config, self.data_root)
+            if self.read is None or self.read[0] != (config.data, config.seed):
+                drawn = config.data, config.seed
+                self.read = drawn, read_run_data(*drawn, self.data_root)
             self.known[key] = plan_length(plan_run(config, self.read[1], torch.device("cpu")))
         return self.known[key]
 

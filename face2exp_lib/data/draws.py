@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from face2exp_lib.config import RunConfig
 from face2exp_lib.data.sampling import (
     balanced_draw,
     images_per_class,
@@ -11,6 +10,7 @@ from face2exp_lib.data.sampling import (
 )
 from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.sets.labels import class_names
+from face2exp_lib.data.sources import Data
 from face2exp_lib.runtime.errors import Face2ExpError
 
 MISSING = {  # what it means that a set lacks a class
@@ -60,25 +60,23 @@ def missing_of_sets(sets: dict[str, FaceSet], num_classes: int) -> dict[str, lis
     return {name: missing for name, missing in found.items() if missing}
 
 
-def smp(config: RunConfig, pool: FaceSet) -> FaceSet:
+def smp(data: Data, seed: int, pool: FaceSet) -> FaceSet:
     """D_FER = Smp(D'_FER), or D'_FER itself."""
-    data, names = config.data, class_names(config.data.num_classes)
+    names = class_names(data.num_classes)
     labels = pool.known_labels()
     if data.balanced:
         per_class = data.per_class
         if data.percent is not None:
             num_shown = len(names) - len(missing_classes(labels, names))
             per_class = images_per_class(len(pool), data.percent, num_shown)
-        drawn = balanced_draw(
-            labels, names, per_class=per_class, seed=config.seed, purpose="training"
-        )
+        drawn = balanced_draw(labels, names, per_class=per_class, seed=seed, purpose="training")
     elif data.percent is not None:
         drawn = proportional_draw(
             labels,
             names,
             percent=data.percent,
             ratios=data.ratios,
-            seed=config.seed,
+            seed=seed,
             purpose="training",
         )
     else:

@@ -1,4 +1,4 @@
-"""Which faces a run learns from, chooses by and is tested on, and how many labels that costs."""
+"""Which faces a run learns from, chooses by and is tested on."""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from face2exp_lib.config import RunConfig
 from face2exp_lib.data.draws import (
     MISSING,
     missing_of_sets,
@@ -20,9 +19,8 @@ from face2exp_lib.data.lists import Draw, Drops, list_digest, plain_id, read_dra
 from face2exp_lib.data.sampling import balanced_draw
 from face2exp_lib.data.sets.facesets import FaceSet, without_copies
 from face2exp_lib.data.sets.labels import class_names
-from face2exp_lib.data.sources import below_data_root
+from face2exp_lib.data.sources import Data, below_data_root
 from face2exp_lib.data.stream_order import ShardedFaces, open_stream
-from face2exp_lib.methods.cost import LABELS_ALONE
 from face2exp_lib.runtime.errors import Face2ExpError
 
 COPIES = "copies of evaluation images"
@@ -68,11 +66,9 @@ class RunData(LabelledData):
 
     Attributes:
         unlabelled: D_FR; a stream where its format is `shards`.
-        label_budget: labels used for training, for validation, and together.
     """
 
     unlabelled: FaceSet | ShardedFaces
-    label_budget: dict[str, int]
 
     def record(self) -> dict[str, Any]:
         """Of each set the number of images, digests of its list and its table of landmarks, and how
@@ -86,21 +82,21 @@ class RunData(LabelledData):
         }
 
 
-def read_test(config: RunConfig, data_root: Path | str | None) -> FaceSet:
+def read_test(data: Data, data_root: Path | str | None) -> FaceSet:
     """The test part alone, without looking at any other set."""
     data_root = Path(data_root) if data_root else None
-    return of_classes(config.data.test.read(data_root), config.data.num_classes)
+    return of_classes(data.test.read(data_root), data.num_classes)
 
 
-def read_validation(config: RunConfig, data_root: Path | str | None) -> FaceSet:
+def read_validation(data: Data, seed: int, data_root: Path | str | None) -> FaceSet:
     """The validation part: a set of its own, or cut from the labelled one. No more is read."""
     data_root = Path(data_root) if data_root else None
-    if config.data.validation is None:
-        return read_labelled_data(config, data_root).validation
-    return of_classes(config.data.validation.read(data_root), config.data.num_classes)
+    if data.validation is None:
+        return read_labelled_data(data, seed, data_root).validation
+    return of_classes(data.validation.read(data_root), data.num_classes)
 
 
-def read_run_data(config: RunConfig, data_root: Path | str | None) -> RunData:
+def read_run_data(data: Data, seed: int, data_root: Path | str | None) -> RunData:
     """List all sets of a run, hold out the evaluation parts and draw the training labels.
 
     Exact copies of test or validation images are dropped from the training images, never the
@@ -110,16 +106,16 @@ def read_run_data(config: RunConfig, data_root: Path | str | None) -> RunData:
         Face2ExpError: if a set is missing or shows but one class, or a draw asks for too many.
     """
     data_root = Path(data_root) if data_root else None
-    parts = read_labelled_data(config, data_root)
-    drops = _drops(config, data_root)
-    unlabelled = _read_unlabelled(config, data_root)
+    parts = read_labelled_data(data, seed, data_root)
+    drops = _drops(data, data_root)
+    unlabelled = _read_unlabelled(data, data_root)
     own = (unlabelled, parts.long_tailed)
     if drops and not any(drops.knows(faces.name, faces.origin) for faces in own):
         raise Face2ExpError(
             f"data.drop: lists images of {drops.names}, and this run trains on "
             f"{' and '.join(sorted({faces.name for faces in own}))}: audit these"
         )
-    evaluation = [parts.test, parts.validation] if config.data.check_unlabelled else []
+    evaluation = [parts.test, parts.validation] if data.check_unlabelled else []
     if isinstance(unlabelled, ShardedFaces):
         held_out = {digest for part in evaluation for digest in part.digests()}
         listed = drops.ids(unlabelled.name, unlabelled.origin)
@@ -134,18 +130,6 @@ def read_run_data(config: RunConfig, data_root: Path | str | None) -> RunData:
             unlabelled = kept
     if len(unlabelled) == 0:
         raise Face2ExpError(f"{unlabelled.name}: no image is left of it: add some")
-    warm = config.training
-    all_used = (
-        config.method not in LABELS_ALONE
-        and warm.warm_start_steps > 0
-        and warm.warm_start_labels == "long_tailed"
-    )
-    train_labels = len(parts.long_tailed) if all_used else len(parts.labelled)
-    budget = {
-        "train": train_labels,
-        "validation": len(parts.validation),
-        "total": train_labels + len(parts.validation),
-    }
     return RunData(
         parts.long_tailed,
         parts.labelled,
@@ -154,17 +138,16 @@ def read_run_data(config: RunConfig, data_root: Path | str | None) -> RunData:
         {**parts.left_out, "unlabelled": left_out},
         parts.missing,
         unlabelled,
-        budget,
     )
 
 
-def read_labelled_data(config: RunConfig, data_root: Path | str | None) -> LabelledData:
+def read_labelled_data(data: Data, seed: int, data_root: Path | str | None) -> LabelledData:
     """`read_run_data` without the unlabelled faces."""
     data_root = Path(data_root) if data_root else None
-    data, names = config.data, class_names(config.data.num_classes)
-    test = read_test(config, data_root)
+    names = class_names(data.num_classes)
+    test = read_test(data, data_root)
     listed = data.labelled.read(data_root)
-    pool, left_out = _dropped(_drops(config, data_root), listed)
+    pool, left_out = _dropped(_drops(data, data_root), listed)
     pool = of_classes(pool, len(names))
     unheld = without_copies(pool, [test])
     left_out["copies of test images"] = len(pool) - len(unheld)
@@ -184,7 +167,7 @@ def read_labelled_data(config: RunConfig, data_root: Path | str | None) -> Label
                     pool.known_labels()[free],
                     names,
                     per_class=data.validation_per_class,
-                    seed=config.seed,
+                    seed=seed,
                     purpose="validation",
                 )
             ]
@@ -201,22 +184,22 @@ def read_labelled_data(config: RunConfig, data_root: Path | str | None) -> Label
         labelled = pool.subset(_rows_of(draw.train, pool, listed, data.draw), f"{pool.name} (list)")
         must_show_two(labelled)
     else:
-        labelled = smp(config, pool)
+        labelled = smp(data, seed, pool)
     missing = missing_of_sets(
         {"labelled": labelled, "validation": validation, "test": test}, len(names)
     )
     return LabelledData(pool, labelled, validation, test, {"labelled": left_out}, missing)
 
 
-def _drops(config: RunConfig, data_root: Path | None) -> Drops:
+def _drops(data: Data, data_root: Path | None) -> Drops:
     """What training does without, by all tables of `data.drop`."""
-    tables = config.data.drop or ()
+    tables = data.drop or ()
     listed = (tables,) if isinstance(tables, str) else tables
     return read_drops(*(below_data_root(table, data_root) for table in listed))
 
 
-def _read_unlabelled(config: RunConfig, data_root: Path | None) -> FaceSet | ShardedFaces:
-    source = config.data.unlabelled
+def _read_unlabelled(data: Data, data_root: Path | None) -> FaceSet | ShardedFaces:
+    source = data.unlabelled
     if source.format == "shards":
         if source.landmarks:
             raise Face2ExpError(

@@ -15,8 +15,8 @@ from face2exp_lib.data.batches import Batch, DecodedFaces, StepFaces, decode_fac
 from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.sets.imagefiles import open_image
 from face2exp_lib.data.shards.reader import ShardReader, ShardSet, points_of
+from face2exp_lib.data.sources import Data
 from face2exp_lib.data.stream_order import ShardedFaces, StreamBatches, StreamOrder
-from face2exp_lib.run_options import Data
 
 COLUMNS = ("offset", "length", "landmarks")
 

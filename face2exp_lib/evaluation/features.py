@@ -6,7 +6,7 @@ from sklearn.manifold import TSNE
 from torch import Tensor, nn
 
 from face2exp_lib.data.batches import DecodedFaces
-from face2exp_lib.runs.evaluate import predict_faces
+from face2exp_lib.evaluation.inference import predict_faces
 
 MOST_PERPLEXITY = 30.0
 

@@ -140,7 +140,7 @@ def _readable(part: FaceSet, unreadable: list[Skipped]) -> FaceSet:
 def _copies(config: RunConfig, data_root: Path | None, part: FaceSet) -> int | None:
     """How many images are exact copies of those whose labels the run used, if these are here."""
     try:
-        data = read_labelled_data(config, data_root)
+        data = read_labelled_data(config.data, config.seed, data_root)
         learnt = [data.labelled, data.validation]
         if config.training.warm_start_labels == "long_tailed":
             learnt.append(data.long_tailed)

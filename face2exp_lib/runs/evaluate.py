@@ -6,144 +6,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import nn
 
 from face2exp_lib import __version__
-from face2exp_lib.augmentation.apply import apply_view
-from face2exp_lib.augmentation.draw import centre_view
-from face2exp_lib.config import RunConfig, load_config
-from face2exp_lib.data.batches import DecodedFaces, ordered_batches
+from face2exp_lib.config import RunConfig
+from face2exp_lib.data.batches import DecodedFaces
 from face2exp_lib.data.lists import list_digest
 from face2exp_lib.data.sets.facesets import FaceSet
-from face2exp_lib.data.sets.images import Images, decode
 from face2exp_lib.data.sets.labels import class_names
 from face2exp_lib.data.splits import read_test, read_validation
-from face2exp_lib.evaluation.metrics import accuracies, count_confusions
+from face2exp_lib.evaluation.inference import predict_faces
 from face2exp_lib.evaluation.predictions import Predictions, predictions_path, write_predictions
 from face2exp_lib.evaluation.scores import evaluate_predictions, evaluation_path, read_evaluation
 from face2exp_lib.methods.passes import threads
-from face2exp_lib.networks import build_network, choose_device
+from face2exp_lib.runs.trained import load_trained
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import read_json, read_jsonl, write_json, write_text
-from face2exp_lib.training.checkpoint import load_checkpoint
 
-EVALUATION_BATCH = 256
 READINGS = "test-readings.jsonl"  # in a run directory: when its test part was read, and how
-
-
-@torch.no_grad()
-def predict_logits(network: nn.Module, images: Tensor, view_size: int) -> Tensor:
-    """Logits of the centre crops, with the running batch-norm statistics.
-
-    Args:
-        images: (N, 3, S, S) uint8 on the network's device.
-
-    Returns:
-        (N, K) float32.
-
-    Raises:
-        Face2ExpError: if one is not finite: the largest of NaNs would pass for a prediction.
-    """
-    was_training = network.training
-    network.eval()
-    logits = network(apply_view(images, centre_view(len(images)).to(images.device), view_size))
-    network.train(was_training)
-    if not torch.isfinite(logits).all():
-        raise Face2ExpError(
-            "the network's outputs are not finite, its weights have diverged: lower training.eta_a "
-            "or eta_b, and --resume --changed goes on from the last checkpoint"
-        )
-    return logits
-
-
-def predict_probabilities(
-    network: nn.Module, images: Tensor, view_size: int, *, flip: bool = False
-) -> Tensor:
-    """Class probabilities of the centre crops; with `flip` the mean of each and its mirror image.
-
-    Args:
-        images: (N, 3, S, S) uint8 on the network's device.
-
-    Returns:
-        (N, K) float32 on the CPU, rows sum to 1.
-
-    Raises:
-        Face2ExpError: if an output is not finite.
-    """
-    probabilities = predict_logits(network, images, view_size).softmax(1)
-    if flip:
-        mirrored = predict_logits(network, images.flip(-1), view_size).softmax(1)
-        probabilities = (probabilities + mirrored) / 2
-    return probabilities.cpu()
-
-
-def predict_faces(
-    network: nn.Module,
-    faces: DecodedFaces,
-    *,
-    view_size: int,
-    workers: int,
-    flip: bool = False,
-    title: str = "evaluate",
-) -> np.ndarray:
-    """`predict_probabilities` of a whole set, in its order: (N, K) float32.
-
-    `title` is that of the bar that tells how far it is.
-    """
-    device = next(network.parameters()).device
-    rows = []
-    with tqdm(total=len(faces), desc=title, unit="image", leave=False, delay=2) as bar:
-        for batch in ordered_batches(faces, EVALUATION_BATCH, workers):
-            rows.append(predict_probabilities(network, batch[0].to(device), view_size, flip=flip))
-            bar.update(len(batch[0]))
-    return torch.cat(rows).numpy()
-
-
-def evaluate_network(
-    network: nn.Module,
-    faces: DecodedFaces,
-    *,
-    view_size: int,
-    num_classes: int,
-    workers: int,
-    title: str = "evaluate",
-) -> dict[str, Any]:
-    """The paper's measures of one network on one labelled set, see `metrics.accuracies`."""
-    predicted = predict_faces(
-        network, faces, view_size=view_size, workers=workers, title=title
-    ).argmax(1)
-    confusion = count_confusions(faces.faces.known_labels(), predicted, num_classes)
-    return accuracies(confusion, class_names(num_classes))
-
-
-def load_trained(run_dir: Path | str) -> tuple[RunConfig, nn.Module, dict[str, Any]]:
-    """A run's configuration, its network for inference (A, a student, or the only one) and the
-    entries of its best checkpoint.
-
-    Raises:
-        Face2ExpError: if the folder is no run directory or the checkpoint is broken.
-    """
-    run_dir = Path(run_dir)
-    if not (run_dir / "config.yaml").is_file():
-        raise Face2ExpError(f"{run_dir}: no run directory: `face2exp train` makes one")
-    config = load_config(run_dir / "config.yaml")
-    path = run_dir / "checkpoints" / "best.pt"
-    state = load_checkpoint(path, {"network", "step"})
-    network = build_network(
-        config.network.backbone, config.data.num_classes, pretrained=False, seed=config.seed
-    )
-    try:
-        network.load_state_dict(state["network"])
-    except (AttributeError, RuntimeError, TypeError) as error:
-        raise Face2ExpError(
-            f"{path}: its weights do not fit {run_dir / 'config.yaml'}: one of the two belongs to "
-            "another run"
-        ) from error
-    device = choose_device(config.device)
-    return config, network.to(device), state
 
 
 def evaluate_run(
@@ -185,7 +65,10 @@ def evaluate_run(
             )
 
     def read(config: RunConfig) -> tuple[FaceSet, dict[str, Any]]:
-        part = (read_test if split == "test" else read_validation)(config, root)
+        data = config.data
+        part = (
+            read_test(data, root) if split == "test" else read_validation(data, config.seed, root)
+        )
         return part, {"split": split}
 
     readings = READINGS if split == "test" else None
@@ -244,30 +127,6 @@ def evaluate_part(
     write_predictions(predictions_path(run_dir, name), predictions)
     write_json(evaluation_path(run_dir, name), result)
     return result
-
-
-def class_probabilities(
-    config: RunConfig, network: nn.Module, images: Images, *, flip: bool = False
-) -> Tensor:
-    """What a trained network makes of face images that are already cropped to the face.
-
-    Args:
-        config, network: as `load_trained` gives them.
-        images: N of them, of any size, in one batch; an array in memory is a `PixelImages`.
-
-    Returns:
-        (N, K) float32 on the CPU, rows sum to 1.
-
-    Raises:
-        Face2ExpError: naming the image that cannot be read.
-    """
-    if len(images.ids) == 0:
-        return torch.empty(0, config.data.num_classes)
-    device = next(network.parameters()).device
-    decoded = [decode(images, i, config.data.stored_size) for i in range(len(images.ids))]
-    pixels = torch.stack(decoded).to(device)
-    with threads(config.compute, config.network.backbone, device):
-        return predict_probabilities(network, pixels, config.data.view_size, flip=flip)
 
 
 def _predictions(config: RunConfig, network: nn.Module, part: FaceSet, flip: bool) -> Predictions:

@@ -22,8 +22,8 @@ from face2exp_lib.config import RunConfig
 from face2exp_lib.data.sets.images import decode
 from face2exp_lib.data.sets.labels import class_names
 from face2exp_lib.preparation.face_crops import Detector, crop_to_every_face, crop_to_faces
-from face2exp_lib.runs.evaluate import load_trained
 from face2exp_lib.runs.predict import files_of
+from face2exp_lib.runs.trained import load_trained
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import write_bytes
 

@@ -26,7 +26,7 @@ from face2exp_lib.evaluation.two_sample_tests import (
 )
 from face2exp_lib.methods.passes import threads
 from face2exp_lib.networks import build_network, choose_device
-from face2exp_lib.runs.evaluate import load_trained
+from face2exp_lib.runs.trained import load_trained
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.training.plans import deployed_network, initial_seed
 
@@ -110,9 +110,9 @@ def _read_sets(config: RunConfig, data_root: Path | None, fer: str) -> tuple[Fac
     """The FER and the FR faces."""
     if config.data.unlabelled.format == "shards":
         # Training streams them. Here they are a list, as some are drawn from all of it.
-        labelled = read_labelled_data(config, data_root)
+        labelled = read_labelled_data(config.data, config.seed, data_root)
         return getattr(labelled, fer), config.data.unlabelled.read(data_root)
-    data = read_run_data(config, data_root)
+    data = read_run_data(config.data, config.seed, data_root)
     assert isinstance(data.unlabelled, FaceSet)
     return getattr(data, fer), data.unlabelled
 

@@ -8,20 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from face2exp_lib.config import RunConfig
 from face2exp_lib.data.sets.imagefiles import LEFT_BEHIND_TOLD, Listed, endings, list_images
-from face2exp_lib.data.sets.images import FileImages, Images
+from face2exp_lib.data.sets.images import FileImages, Images, decode
 from face2exp_lib.data.sets.labels import class_names
+from face2exp_lib.evaluation.inference import predict_probabilities
+from face2exp_lib.methods.passes import threads
 from face2exp_lib.preparation.face_crops import (
     Detector,
     PhotoFace,
     crop_to_every_face,
     crop_to_faces,
 )
-from face2exp_lib.runs.evaluate import class_probabilities, load_trained
+from face2exp_lib.runs.trained import load_trained
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import write_json, write_text
 
@@ -253,3 +256,27 @@ def _row(result: dict[str, Any]) -> dict[str, Any]:
     for key, value in result.items():
         row |= value if isinstance(value, dict) else {key: value}
     return {key: f"{v:.6f}" if isinstance(v, float) else v for key, v in row.items()}
+
+
+def class_probabilities(
+    config: RunConfig, network: nn.Module, images: Images, *, flip: bool = False
+) -> Tensor:
+    """What a trained network makes of face images that are already cropped to the face.
+
+    Args:
+        config, network: as `load_trained` gives them.
+        images: N of them, of any size, in one batch; an array in memory is a `PixelImages`.
+
+    Returns:
+        (N, K) float32 on the CPU, rows sum to 1.
+
+    Raises:
+        Face2ExpError: naming the image that cannot be read.
+    """
+    if len(images.ids) == 0:
+        return torch.empty(0, config.data.num_classes)
+    device = next(network.parameters()).device
+    decoded = [decode(images, i, config.data.stored_size) for i in range(len(images.ids))]
+    pixels = torch.stack(decoded).to(device)
+    with threads(config.compute, config.network.backbone, device):
+        return predict_probabilities(network, pixels, config.data.view_size, flip=flip)

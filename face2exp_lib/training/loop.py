@@ -18,16 +18,16 @@ from tqdm import tqdm
 from face2exp_lib.config import RunConfig, dump_config, load_config
 from face2exp_lib.data.batches import DecodedFaces
 from face2exp_lib.data.splits import RunData, read_run_data
+from face2exp_lib.evaluation.inference import evaluate_network
 from face2exp_lib.methods.passes import compile_networks, eager, threads
 from face2exp_lib.networks import choose_device
-from face2exp_lib.runs.evaluate import evaluate_network
 from face2exp_lib.runtime import distributed as world
 from face2exp_lib.runtime.errors import Face2ExpError, RunStopped
 from face2exp_lib.runtime.provenance import environment
 from face2exp_lib.runtime.storage import write_json, write_text
 from face2exp_lib.training.checkpoint import save_checkpoint
 from face2exp_lib.training.phases import NO_PASSES, Phase, StepInput
-from face2exp_lib.training.plans import Plan, plan_run
+from face2exp_lib.training.plans import Plan, label_budget, plan_run
 from face2exp_lib.training.run_changes import (
     changed_keys,
     changed_sets,
@@ -112,11 +112,11 @@ def _train(
 ) -> None:
     must_part(config)
     writes, goes_on = world.rank() == 0, bool(checkpoints(run_dir))
-    data = read_run_data(config, data_root)
-    sets = changed_sets(data, run_dir, allowed=changed) if goes_on else {}
+    data = read_run_data(config.data, config.seed, data_root)
+    sets = changed_sets(config, data, run_dir, allowed=changed) if goes_on else {}
     in_memory = config.data.in_memory
     if writes and not trust and not in_memory and (sets or not goes_on):
-        must_be_readable(faces_to_be_read(data), config.data.num_workers)
+        must_be_readable(faces_to_be_read(config, data), config.data.num_workers)
     plan = plan_run(config, data, device)
     compile_networks(plan.networks.values(), config.compute)
     validation = DecodedFaces(data.validation, config.data.stored_size, in_memory=in_memory)
@@ -301,7 +301,7 @@ def _summary(
         "num_steps": place.step,
         "image_passes": passes.forward,
         "image_backwards": passes.backward,
-        "label_budget": data.label_budget,
+        "label_budget": label_budget(plan, data),
         "best_validation_mean_class_accuracy": place.best_score,
         **({"changes": changes} if changes else {}),
     }

@@ -31,13 +31,13 @@ from face2exp_lib.data.sampling import class_counts
 from face2exp_lib.data.sets.labels import class_names
 from face2exp_lib.data.splits import RunData
 from face2exp_lib.data.stream import unlabelled_faces
+from face2exp_lib.evaluation.inference import predict_faces
 from face2exp_lib.methods.class_balanced import class_weights
 from face2exp_lib.methods.cost import LABELS_ALONE, learning, looking, step_passes
 from face2exp_lib.methods.method_steps import STEPS, class_balanced, noisy_student, scn, supervised
 from face2exp_lib.methods.noisy_student import choose_images
 from face2exp_lib.methods.scn import ScaledNetwork, build_importance_head
 from face2exp_lib.networks import build_network, synchronised
-from face2exp_lib.runs.evaluate import predict_faces
 from face2exp_lib.runtime import distributed as world
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.training.phases import Phase, Rate
@@ -74,6 +74,23 @@ def initial_seed(config: RunConfig, network: str) -> int:
 def deployed_network(config: RunConfig) -> str:
     """The network that evaluation and prediction use."""
     return "adaptation" if config.method in TWO_NETWORKS else "base"
+
+
+def learns_from_all(config: RunConfig) -> bool:
+    """Whether a run's warm start takes all labels of D'_FER, and not only those of D_FER."""
+    training = config.training
+    return (
+        config.method not in LABELS_ALONE
+        and training.warm_start_steps > 0
+        and training.warm_start_labels == "long_tailed"
+    )
+
+
+def label_budget(plan: Plan, data: RunData) -> dict[str, int]:
+    """Labels that a run costs: those its phases learn from, those of validation, and together."""
+    train = max(len(phase.labelled) for phase in plan.phases)  # D_FER is a part of D'_FER
+    validation = len(data.validation)
+    return {"train": train, "validation": validation, "total": train + validation}
 
 
 def plan_run(config: RunConfig, data: RunData, device: torch.device) -> Plan:

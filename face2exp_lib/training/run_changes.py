@@ -22,6 +22,7 @@ from face2exp_lib.data.sources import below_data_root
 from face2exp_lib.data.splits import RunData
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import read_json, read_jsonl, write_bytes, write_json, write_text
+from face2exp_lib.training.plans import learns_from_all
 
 CHANGES = "changes.jsonl"  # in a run directory
 LISTS = "data_lists.npz"
@@ -121,7 +122,9 @@ def told_set(change: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def changed_sets(data: RunData, run_dir: Path, *, allowed: bool) -> dict[str, dict[str, Any]]:
+def changed_sets(
+    config: RunConfig, data: RunData, run_dir: Path, *, allowed: bool
+) -> dict[str, dict[str, Any]]:
     """Set -> what is not as it was when the run began, or was last noted.
 
     Returns:
@@ -135,7 +138,7 @@ def changed_sets(data: RunData, run_dir: Path, *, allowed: bool) -> dict[str, di
         return {}
     before, now = read_json(run_dir / "data.json", "sets")["sets"], data.record()["sets"]
     lists, held = _lists(data), _read_lists(run_dir)
-    learnt_from = "labelled" if data.label_budget["train"] == len(data.labelled) else "long_tailed"
+    learnt_from = "long_tailed" if learns_from_all(config) else "labelled"
     trained_on = held.get(learnt_from, np.empty(0, np.uint64))
     changes: dict[str, dict[str, Any]] = {}
     for name, about in now.items():

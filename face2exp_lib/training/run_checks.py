@@ -18,6 +18,7 @@ from face2exp_lib.networks import choose_device
 from face2exp_lib.runtime import distributed as world
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.training.phases import Phase
+from face2exp_lib.training.plans import learns_from_all
 
 CHECKED = 64  # images that a process looks at before it tells
 
@@ -65,11 +66,10 @@ def about_threads(config: RunConfig) -> str | None:
     )
 
 
-def faces_to_be_read(data: RunData) -> list[FaceSet]:
+def faces_to_be_read(config: RunConfig, data: RunData) -> list[FaceSet]:
     """The labelled faces that a run reads: one that cannot be read would end it in mid-run. Those
     without labels may be millions, and are not looked at."""
-    all_used = data.label_budget["train"] > len(data.labelled)
-    return [data.long_tailed if all_used else data.labelled, data.validation]
+    return [data.long_tailed if learns_from_all(config) else data.labelled, data.validation]
 
 
 def must_be_readable(sets: Sequence[FaceSet], workers: int) -> None:

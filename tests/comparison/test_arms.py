@@ -17,10 +17,10 @@ from face2exp_lib.comparison.arms import (
     read_comparison,
 )
 from face2exp_lib.config import RunConfig
-from face2exp_lib.data.splits import read_run_data
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.resources import shipped
 from face2exp_lib.training.plans import plan_run
+from tests.run_data import run_data
 
 Tiny = Callable[..., RunConfig]
 ARMS = {"plain": {"method": "supervised"}, "ours": {"training.eta_b": 1e-5}}
@@ -88,7 +88,7 @@ def test_a_comparison_stands_alone(write: Callable[..., Path], config_path: Path
 
 def lengths(tiny: Tiny, root: Path, *changes: str) -> Any:
     config = tiny(*changes)
-    return config, plan_length(plan_run(config, read_run_data(config, root), torch.device("cpu")))
+    return config, plan_length(plan_run(config, run_data(config, root), torch.device("cpu")))
 
 
 def test_lengths_by_hand(tiny: Tiny, squares_root: Path) -> None:

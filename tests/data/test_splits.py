@@ -12,9 +12,10 @@ from face2exp_lib.data.lists import list_digest, write_draw
 from face2exp_lib.data.sampling import class_counts
 from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.sets.labels import class_names
-from face2exp_lib.data.splits import read_run_data, read_validation
+from face2exp_lib.data.splits import read_validation
 from face2exp_lib.data.stream_order import ShardedFaces
 from face2exp_lib.runtime.errors import Face2ExpError
+from tests.run_data import run_data
 
 Tiny = Callable[..., RunConfig]
 
@@ -32,7 +33,7 @@ def listed(faces: FaceSet | ShardedFaces) -> FaceSet:
 def test_the_tiny_run_by_hand(tiny: Tiny, squares_root: Path) -> None:
     """Train has 6 of each class, 10 happy; its 2 copies of test images are dropped; 2 of each
     class go to validation; Smp draws 3 of each of the rest."""
-    data = read_run_data(tiny(), squares_root)
+    data = run_data(tiny(), squares_root)
     assert counts(data.test) == dict.fromkeys(class_names(7), 3)
     assert counts(data.validation) == dict.fromkeys(class_names(7), 2)
     assert counts(data.long_tailed) == {**dict.fromkeys(class_names(7), 4), "happy": 8}
@@ -49,7 +50,7 @@ def test_the_tiny_run_by_hand(tiny: Tiny, squares_root: Path) -> None:
 
 
 def test_parts_share_no_image(tiny: Tiny, squares_root: Path) -> None:
-    data = read_run_data(tiny(), squares_root)
+    data = run_data(tiny(), squares_root)
     assert not set(data.validation.ids) & set(data.long_tailed.ids)
     assert set(data.labelled.ids) <= set(data.long_tailed.ids)
     for part in (data.validation, data.test):
@@ -60,7 +61,7 @@ def test_parts_share_no_image(tiny: Tiny, squares_root: Path) -> None:
 def test_copies_are_dropped_from_train_and_never_from_evaluation(
     tiny: Tiny, squares_root: Path
 ) -> None:
-    data = read_run_data(tiny(), squares_root)
+    data = run_data(tiny(), squares_root)
     kept = [*data.long_tailed.ids, *data.validation.ids]
     assert "happy/copy.png" not in kept
     assert "sad/copy.png" not in kept
@@ -82,7 +83,7 @@ def test_copies_of_validation_images_are_dropped_from_train(
         "data.validation_per_class=1",
         "data.per_class=1",
     )
-    data = read_run_data(config, squares_root)
+    data = run_data(config, squares_root)
     assert counts(data.validation) == dict.fromkeys(class_names(7), 1)
     assert counts(data.long_tailed) == dict.fromkeys(class_names(7), 6)
     assert not set(data.validation.digests()) & set(data.long_tailed.digests())
@@ -93,18 +94,18 @@ def test_copies_of_evaluation_images_are_dropped_from_the_unlabelled_faces(
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(squares_root, root)
-    first = read_run_data(tiny(), root)
+    first = run_data(tiny(), root)
     validation, test = first.validation.ids[0], first.test.ids[5]
     for number, copied in enumerate((f"train/{validation}", f"test/{test}")):
         content = (root / "squares" / copied).read_bytes()
         (root / "people" / "person3" / f"copy{number}.png").write_bytes(content)
-    data = read_run_data(tiny(), root)
+    data = run_data(tiny(), root)
     assert isinstance(data.unlabelled, FaceSet)
     assert isinstance(first.unlabelled, FaceSet)
     assert listed(data.unlabelled).ids == listed(first.unlabelled).ids
     assert data.left_out["unlabelled"]["copies of evaluation images"] == 2
-    assert data.label_budget == first.label_budget
-    unchecked = read_run_data(tiny("data.check_unlabelled=false"), root)
+    assert len(data.labelled) == len(first.labelled)
+    unchecked = run_data(tiny("data.check_unlabelled=false"), root)
     assert len(unchecked.unlabelled) == 14
     assert "copies of evaluation images" not in unchecked.left_out["unlabelled"]
 
@@ -112,7 +113,7 @@ def test_copies_of_evaluation_images_are_dropped_from_the_unlabelled_faces(
 def test_unlabelled_faces_that_are_all_copies(tiny: Tiny, squares_root: Path) -> None:
     config = tiny("data.unlabelled={format: identity_folders, path: squares/test}")
     with pytest.raises(Face2ExpError, match="test: no image is left of it"):
-        read_run_data(config, squares_root)
+        run_data(config, squares_root)
 
 
 # What an audit's table says to drop
@@ -134,7 +135,7 @@ def test_listed_images_are_dropped_from_training_alone(
         "people,person0/1.png,yes",
         "squares/test,sad/1.png,yes",
     )
-    data = read_run_data(tiny(change, "data.per_class=2"), squares_root)
+    data = run_data(tiny(change, "data.per_class=2"), squares_root)
     trained = {*data.long_tailed.ids, *data.validation.ids}
     assert "happy/3.png" not in trained
     assert "happy/4.png" in trained
@@ -146,16 +147,14 @@ def test_listed_images_are_dropped_from_training_alone(
     assert data.left_out["labelled"]["listed in data.drop"] == 2
     assert data.left_out["labelled"]["copies of test images"] == 1
     assert data.left_out["unlabelled"]["listed in data.drop"] == 1
-    assert data.label_budget == {"train": 14, "validation": 14, "total": 28}
+    assert (len(data.labelled), len(data.validation)) == (14, 14)
 
 
 def test_several_tables_are_joined(tiny: Tiny, squares_root: Path, tmp_path: Path) -> None:
     paths = [tmp_path / "audit.csv", tmp_path / "bad.csv"]
     drop_table(paths[0], "squares/train,happy/3.png,yes")
     drop_table(paths[1], "squares/train,happy/4.png,yes", "squares/train,happy/5.png,no")
-    data = read_run_data(
-        tiny(f"data.drop=[{paths[0]}, {paths[1]}]", "data.per_class=2"), squares_root
-    )
+    data = run_data(tiny(f"data.drop=[{paths[0]}, {paths[1]}]", "data.per_class=2"), squares_root)
     assert data.left_out["labelled"]["listed in data.drop"] == 2
     assert not {"happy/3.png", "happy/4.png"} & {*data.long_tailed.ids, *data.validation.ids}
 
@@ -173,13 +172,13 @@ def test_tables_of_other_data_are_refused(
     tiny: Tiny, squares_root: Path, tmp_path: Path, row: str, message: str
 ) -> None:
     with pytest.raises(Face2ExpError, match=message):
-        read_run_data(tiny(drop_table(tmp_path / "drop.csv", row)), squares_root)
+        run_data(tiny(drop_table(tmp_path / "drop.csv", row)), squares_root)
 
 
 def test_tables_lie_below_the_data_root(tiny: Tiny, squares_root: Path) -> None:
     for key in ("drop", "draw"):
         with pytest.raises(Face2ExpError, match=r"gone\.csv: no such table: relative paths lie"):
-            read_run_data(tiny(f"data.{key}=gone.csv"), squares_root)
+            run_data(tiny(f"data.{key}=gone.csv"), squares_root)
 
 
 # Draws by percent, and from a list
@@ -203,9 +202,9 @@ def test_tables_lie_below_the_data_root(tiny: Tiny, squares_root: Path) -> None:
     ],
 )
 def test_percent(tiny: Tiny, squares_root: Path, changes: list[str], sizes: dict[str, int]) -> None:
-    data = read_run_data(tiny("data.per_class=null", *changes), squares_root)
+    data = run_data(tiny("data.per_class=null", *changes), squares_root)
     assert counts(data.labelled) == sizes
-    assert data.label_budget["train"] == sum(sizes.values())
+    assert len(data.labelled) == sum(sizes.values())
 
 
 def test_percent_that_the_smallest_class_cannot_give(
@@ -215,20 +214,19 @@ def test_percent_that_the_smallest_class_cannot_give(
     change = drop_table(tmp_path / "drop.csv", "squares/train,disgust/0.png,yes")
     config = tiny("data.per_class=null", "data.percent=100", change)
     with pytest.raises(Face2ExpError, match="'disgust' has 3 images, the training draw wants 4"):
-        read_run_data(config, squares_root)
+        run_data(config, squares_root)
 
 
 def test_a_draw_trains_the_same_from_its_list_whatever_the_seed(
     tiny: Tiny, squares_root: Path, tmp_path: Path
 ) -> None:
-    drawn = read_run_data(tiny("seed=3"), squares_root)
+    drawn = run_data(tiny("seed=3"), squares_root)
     path = tmp_path / "draw.csv"
     write_draw(path, {"train": drawn.labelled, "validation": drawn.validation}, {"seed": 3})
-    listed = read_run_data(tiny("seed=8", f"data.draw={path}"), squares_root)
+    listed = run_data(tiny("seed=8", f"data.draw={path}"), squares_root)
     for part in ("labelled", "validation", "long_tailed", "unlabelled"):
         assert list_digest(getattr(listed, part)) == list_digest(getattr(drawn, part))
-    assert listed.label_budget == drawn.label_budget
-    other = read_run_data(tiny("seed=8"), squares_root)
+    other = run_data(tiny("seed=8"), squares_root)
     assert other.labelled.ids != drawn.labelled.ids
 
 
@@ -239,7 +237,7 @@ def test_a_list_of_training_images_alone_leaves_the_validation_draw_to_the_seed(
     rows = [f"{name}/{number}.png,{name}" for name in class_names(7) for number in (0, 1, 2)]
     path.write_text("image,label\n" + "\n".join(rows))
     config = tiny(f"data.draw={path}")
-    data = read_run_data(config, squares_root)
+    data = run_data(config, squares_root)
     assert sorted(data.labelled.ids) == sorted(row.split(",")[0] for row in rows)
     assert not set(data.labelled.ids) & set(data.validation.ids)
     assert counts(data.validation) == dict.fromkeys(class_names(7), 2)
@@ -262,16 +260,16 @@ def test_lists_that_do_not_fit(
     rows = [f"{name}/0.png,{name}" for name in class_names(7)]
     path.write_text("image,label\n" + "\n".join([*rows, row]))
     with pytest.raises(Face2ExpError, match=message):
-        read_run_data(tiny(f"data.draw={path}"), squares_root)
+        run_data(tiny(f"data.draw={path}"), squares_root)
 
 
 def test_a_list_without_a_class(tiny: Tiny, squares_root: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text("image,label\nhappy/0.png,happy\n")
     with pytest.raises(Face2ExpError, match=r"train \(list\): shows happy alone: add images of"):
-        read_run_data(tiny(f"data.draw={path}"), squares_root)
+        run_data(tiny(f"data.draw={path}"), squares_root)
     path.write_text("image,label\nhappy/0.png,happy\nsad/1.png,sad\n")
-    data = read_run_data(tiny(f"data.draw={path}"), squares_root)
+    data = run_data(tiny(f"data.draw={path}"), squares_root)
     rest = ["neutral", "surprise", "anger", "disgust", "fear"]
     assert data.missing == {"labelled": rest}
     assert data.notes() == [
@@ -286,11 +284,11 @@ def test_a_validation_set_of_its_own_is_kept_whole(tiny: Tiny, squares_root: Pat
         "data.validation_per_class=null",
         "data.validation={format: class_folders, path: squares, part: test}",
     )
-    data = read_run_data(config, squares_root)
+    data = run_data(config, squares_root)
     assert counts(data.validation) == dict.fromkeys(class_names(7), 3)
     assert counts(data.long_tailed) == {**dict.fromkeys(class_names(7), 6), "happy": 10}
     with pytest.raises(Face2ExpError, match="squares/train: shows no class: add images of two"):
-        read_run_data(
+        run_data(
             tiny(
                 "data.validation_per_class=null",
                 "data.validation={format: class_folders, path: squares, part: train}",
@@ -299,27 +297,9 @@ def test_a_validation_set_of_its_own_is_kept_whole(tiny: Tiny, squares_root: Pat
         )
 
 
-@pytest.mark.parametrize(
-    ("changes", "train"),
-    [
-        ([], 7 * 3),
-        (["training.warm_start_labels=long_tailed"], 6 * 4 + 8),
-        (["training.warm_start_labels=long_tailed", "training.warm_start_steps=0"], 7 * 3),
-        (["training.warm_start_labels=long_tailed", "method=supervised"], 7 * 3),
-        (["data.balanced=false", "data.per_class=null"], 6 * 4 + 8),
-        (["data.per_class=null"], 7 * 4),
-    ],
-)
-def test_label_budget_counts_every_label_used_anywhere(
-    tiny: Tiny, squares_root: Path, changes: list[str], train: int
-) -> None:
-    data = read_run_data(tiny(*changes), squares_root)
-    assert data.label_budget == {"train": train, "validation": 14, "total": train + 14}
-
-
 def test_split_depends_on_the_seed_alone(tiny: Tiny, squares_root: Path) -> None:
     first, again, other = (
-        read_run_data(tiny(f"seed={seed}", f"method={method}"), squares_root)
+        run_data(tiny(f"seed={seed}", f"method={method}"), squares_root)
         for seed, method in ((0, "meta"), (0, "supervised"), (1, "meta"))
     )
     assert first.validation.ids == again.validation.ids
@@ -343,9 +323,9 @@ def test_contempt_is_left_out_of_seven_classes(
         f"data.{which}={{format: class_folders, path: {tmp_path}, part: {part}}}"
         for which, part in (("labelled", "train"), ("test", "test"))
     ]
-    seven = read_run_data(tiny(*changes), squares_root)
+    seven = run_data(tiny(*changes), squares_root)
     assert (len(seven.test), len(seven.labelled)) == (42, 21)
-    eight = read_run_data(tiny(*changes, "data.num_classes=8"), squares_root)
+    eight = run_data(tiny(*changes, "data.num_classes=8"), squares_root)
     assert (len(eight.test), len(eight.labelled)) == (48, 24)
 
 
@@ -366,7 +346,7 @@ def test_sets_that_do_not_fit(
     tiny: Tiny, squares_root: Path, changes: list[str], message: str
 ) -> None:
     with pytest.raises(Face2ExpError, match=message):
-        read_run_data(tiny(*changes), squares_root)
+        run_data(tiny(*changes), squares_root)
 
 
 @pytest.fixture
@@ -393,7 +373,7 @@ def test_class_that_a_set_lacks_is_named(
     """A validation part cut from a labelled set without fear shows none either."""
     own = ["data.validation_per_class=null"] if which == "validation" else []
     few = ["data.validation_per_class=1", "data.per_class=1"] if which == "labelled" else []
-    data = read_run_data(tiny(f"data.{which}={six}", *own, *few), squares_root)
+    data = run_data(tiny(f"data.{which}={six}", *own, *few), squares_root)
     assert data.missing == {name: ["fear"] for name in missing}
     assert note in data.notes()[0]
     assert data.record()["missing_classes"] == data.missing
@@ -405,9 +385,9 @@ def test_class_that_a_set_lacks_is_named(
 
 def test_a_class_that_no_set_shows(tiny: Tiny, squares_root: Path) -> None:
     """Eight outputs, and seven classes in all sets: the other draws are as with seven outputs."""
-    eight = read_run_data(tiny("data.num_classes=8"), squares_root)
+    eight = run_data(tiny("data.num_classes=8"), squares_root)
     assert eight.missing == {name: ["contempt"] for name in ("labelled", "validation", "test")}
-    seven = read_run_data(tiny(), squares_root)
+    seven = run_data(tiny(), squares_root)
     assert seven.missing == {}
     assert seven.notes() == []
     assert eight.labelled.ids == seven.labelled.ids
@@ -421,7 +401,7 @@ def test_a_share_is_divided_by_the_classes_that_are_there(
         f"data.labelled={six}", "data.validation_per_class=1", "data.per_class=null",
         "data.percent=100",
     )  # fmt: skip
-    assert len(read_run_data(config, squares_root).labelled) == 6
+    assert len(run_data(config, squares_root).labelled) == 6
 
 
 @pytest.mark.parametrize("which", ["test", "validation", "labelled"])
@@ -432,7 +412,7 @@ def test_one_class_alone_is_refused(
     source = f"data.{which}={{format: class_folders, path: {tmp_path}, part: one}}"
     own = ["data.validation_per_class=null"] if which == "validation" else []
     with pytest.raises(Face2ExpError, match="/one: shows sad alone: add images of two classes"):
-        read_run_data(tiny(source, *own), squares_root)
+        run_data(tiny(source, *own), squares_root)
 
 
 @pytest.mark.parametrize("own", [False, True])
@@ -442,13 +422,13 @@ def test_validation_alone_is_that_of_the_run(tiny: Tiny, squares_root: Path, own
         "data.validation={format: class_folders, path: squares, part: test}",
     )
     config = tiny(*(changes if own else ()))
-    part = read_validation(config, squares_root)
-    assert list_digest(part) == list_digest(read_run_data(config, squares_root).validation)
+    part = read_validation(config.data, config.seed, squares_root)
+    assert list_digest(part) == list_digest(run_data(config, squares_root).validation)
 
 
 def test_validation_alone_reads_no_other_set_than_it_needs(tiny: Tiny, squares_root: Path) -> None:
     nowhere = "data.unlabelled={format: identity_folders, path: gone}"
-    assert len(read_validation(tiny(nowhere), squares_root)) == 14
+    assert len(read_validation(tiny(nowhere).data, 0, squares_root)) == 14
     config = tiny(
         nowhere,
         "data.test={format: class_folders, path: gone}",
@@ -456,13 +436,13 @@ def test_validation_alone_reads_no_other_set_than_it_needs(tiny: Tiny, squares_r
         "data.validation_per_class=null",
         "data.validation={format: class_folders, path: squares, part: test}",
     )
-    assert len(read_validation(config, squares_root)) == 21
+    assert len(read_validation(config.data, config.seed, squares_root)) == 21
 
 
 def test_fer2013_keeps_its_test_part_and_loses_the_copies_in_train(real_faces: Path) -> None:
     """280 PublicTest images have an exact copy in train, some of them several: 351 copies."""
     config = load_config(Path(__file__).parents[2] / "configs" / "fer2013_lfw_cpu.yaml")
-    data = read_run_data(config, real_faces)
+    data = run_data(config, real_faces)
     train = read_class_folders(real_faces, "train", "names").digests()
     test, validation = data.test.digests(), data.validation.digests()
     assert (len(train), len(test)) == (28_709, 3_589)
@@ -472,7 +452,7 @@ def test_fer2013_keeps_its_test_part_and_loses_the_copies_in_train(real_faces: P
     held_out = in_test | set(validation)
     assert not set(validation) & in_test
     assert sorted(data.long_tailed.digests()) == sorted(set_aside(train, held_out))
-    assert data.label_budget == {"train": 700, "validation": 700, "total": 1400}
+    assert (len(data.labelled), len(data.validation)) == (700, 700)
 
 
 def set_aside(digests: list[bytes], held_out: set[bytes]) -> list[bytes]:

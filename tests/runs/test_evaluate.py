@@ -17,7 +17,7 @@ from face2exp_lib.data.batches import DecodedFaces
 from face2exp_lib.data.formats.folders import read_class_folders
 from face2exp_lib.data.sets.images import PixelImages
 from face2exp_lib.data.sets.labels import class_names
-from face2exp_lib.data.splits import read_run_data
+from face2exp_lib.evaluation.inference import evaluate_network, predict_logits
 from face2exp_lib.evaluation.metrics import count_confusions
 from face2exp_lib.evaluation.predictions import read_predictions
 from face2exp_lib.evaluation.scores import evaluate_predictions
@@ -25,16 +25,13 @@ from face2exp_lib.networks import build_network, choose_device
 from face2exp_lib.runs import evaluate as evaluation
 from face2exp_lib.runs.analyse import analyse_run
 from face2exp_lib.runs.card import model_card
-from face2exp_lib.runs.evaluate import (
-    class_probabilities,
-    evaluate_network,
-    evaluate_run,
-    load_trained,
-    predict_logits,
-)
+from face2exp_lib.runs.evaluate import evaluate_run
 from face2exp_lib.runs.mismatch import measure_mismatch
+from face2exp_lib.runs.predict import class_probabilities
+from face2exp_lib.runs.trained import load_trained
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.training.checkpoint import load_checkpoint
+from tests.run_data import run_data
 
 # The keys that the evaluation file is promised to have.
 KEYS = {
@@ -180,7 +177,7 @@ def test_evaluation_is_that_of_a_from_the_best_checkpoint(run: Path, squares_roo
     best = load_checkpoint(run / "checkpoints" / "best.pt", {"step", "network"})
     adaptation = build_network("small", 7, pretrained=False, seed=0)
     adaptation.load_state_dict(best["network"])
-    data = read_run_data(load_config(run / "config.yaml"), squares_root)
+    data = run_data(load_config(run / "config.yaml"), squares_root)
     expected = evaluate_network(
         adaptation,
         DecodedFaces(data.validation, 40, in_memory=True),
@@ -271,7 +268,7 @@ def test_validation_may_be_read_with_other_options(run: Path, squares_root: Path
 def test_predictions_are_kept_beside_the_evaluation(run: Path, squares_root: Path) -> None:
     result, _ = evaluate_run(run, "test", squares_root)
     kept = read_predictions(run / "predictions-test.parquet")
-    part = read_run_data(load_config(run / "config.yaml"), squares_root).test
+    part = run_data(load_config(run / "config.yaml"), squares_root).test
     assert kept.images == part.ids
     assert kept.labels.tolist() == part.known_labels().tolist()
     confusion = count_confusions(kept.labels, kept.predicted, 7)

@@ -14,8 +14,8 @@ from face2exp_lib.evaluation.two_sample_tests import two_samples
 from face2exp_lib.figures.features import moving_plane, plane, planes_figure
 from face2exp_lib.networks import build_network
 from face2exp_lib.runs import mismatch
-from face2exp_lib.runs.evaluate import load_trained
 from face2exp_lib.runs.mismatch import measure_mismatch
+from face2exp_lib.runs.trained import load_trained
 from face2exp_lib.runtime.errors import Face2ExpError
 
 TESTS = ("classifier_two_sample_test", "maximum_mean_discrepancy")

@@ -16,18 +16,20 @@ from face2exp_lib.config import load_config
 from face2exp_lib.data.sets import landmark_table as sidecars
 from face2exp_lib.data.sets.images import PixelImages
 from face2exp_lib.data.sets.labels import class_names
-from face2exp_lib.data.splits import read_run_data
 from face2exp_lib.runs import predict as inference
-from face2exp_lib.runs.evaluate import class_probabilities, evaluate_run, load_trained
+from face2exp_lib.runs.evaluate import evaluate_run
 from face2exp_lib.runs.predict import (
     as_json,
+    class_probabilities,
     find_images,
     predict,
     predict_faces,
     predict_images,
     write_results,
 )
+from face2exp_lib.runs.trained import load_trained
 from face2exp_lib.runtime.errors import Face2ExpError
+from tests.run_data import run_data
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def test_predictions(run: Path, squares_root: Path) -> None:
 
 
 def test_predictions_are_those_of_the_evaluation(run: Path, squares_root: Path) -> None:
-    data = read_run_data(load_config(run / "config.yaml"), squares_root)
+    data = run_data(load_config(run / "config.yaml"), squares_root)
     result, _ = evaluate_run(run, "test", squares_root)
     folder = squares_root / "squares" / "test"
     predicted = predict_images(run, [folder / name for name in data.test.ids])

@@ -18,7 +18,6 @@ from torch import nn
 
 from face2exp_lib import networks
 from face2exp_lib.config import RunConfig, dump_config
-from face2exp_lib.data.splits import read_run_data
 from face2exp_lib.methods.feedback import FeedbackHistory
 from face2exp_lib.methods.meta_face2exp import MetaBatch, MetaOptions, meta_step
 from face2exp_lib.methods.passes import Compute
@@ -29,6 +28,7 @@ from face2exp_lib.training.loop import train
 from face2exp_lib.training.plans import plan_run
 from face2exp_lib.training.run_checks import must_part
 from face2exp_lib.training.telemetry import parts
+from tests.run_data import run_data
 
 pytest.importorskip("lightning_fabric", reason="Lightning Fabric is an extra and not installed")
 Tiny = Callable[..., RunConfig]
@@ -235,7 +235,7 @@ def test_what_cannot_be_shared_is_named(
     sync = tiny("compute.batch_norm=sync", "training.batch_size_fr=6")
     must_part(sync)
     with pytest.raises(Face2ExpError, match="batch_norm sync needs GPUs"):
-        plan_run(sync, read_run_data(sync, squares_root), torch.device("cpu"))
+        plan_run(sync, run_data(sync, squares_root), torch.device("cpu"))
 
 
 def test_batch_norm_is_converted_where_there_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,6 @@ from torch import nn
 from face2exp_lib.config import RunConfig, dump_config, load_config
 from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.sets.images import decode_sized
-from face2exp_lib.data.splits import read_run_data
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import read_jsonl
 from face2exp_lib.training import loop as training
@@ -26,6 +25,7 @@ from face2exp_lib.training.checkpoint import load_checkpoint
 from face2exp_lib.training.loop import train
 from face2exp_lib.training.metrics_log import MetricsLog
 from face2exp_lib.training.run_state import Place, checkpoints
+from tests.run_data import run_data
 
 Tiny = Callable[..., RunConfig]
 Contents = Callable[[Path], dict[str, bytes]]
@@ -405,7 +405,7 @@ def test_network_that_diverged_in_the_last_step_gets_no_score(
 def test_every_loss_is_watched_and_the_images_are_named(
     tiny: Tiny, squares_root: Path, name: str
 ) -> None:
-    data = read_run_data(tiny(), squares_root)
+    data = run_data(tiny(), squares_root)
     phase = plans.plan_run(tiny(), data, torch.device("cpu")).phases[1]
     given, _ = next(phase.steps(0))
     losses = {"loss_s": torch.tensor(1.0), name: torch.tensor(float("nan"))}

@@ -11,19 +11,20 @@ import torch
 from torch import nn
 
 from face2exp_lib.config import RunConfig
-from face2exp_lib.data.splits import read_run_data
 from face2exp_lib.methods import method_steps, passes
 from face2exp_lib.methods.cost import Method
 from face2exp_lib.methods.meta_face2exp import MetaOptions
 from face2exp_lib.methods.passes import Compute
 from face2exp_lib.networks import build_network
-from face2exp_lib.runs.evaluate import evaluate_run, load_trained
+from face2exp_lib.runs.evaluate import evaluate_run
+from face2exp_lib.runs.trained import load_trained
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import read_json, read_jsonl
 from face2exp_lib.training import loop as training
 from face2exp_lib.training.loop import train
-from face2exp_lib.training.plans import Plan, initial_seed, plan_run
+from face2exp_lib.training.plans import Plan, initial_seed, label_budget, learns_from_all, plan_run
 from face2exp_lib.training.run_state import Place, checkpoints, save_state
+from tests.run_data import run_data
 
 Tiny = Callable[..., RunConfig]
 METHODS = get_args(Method)
@@ -56,7 +57,7 @@ PHASES = {
 def make_plan(tiny: Tiny, squares_root: Path) -> Callable[..., Plan]:
     def make(*changes: str) -> Plan:
         config = tiny(*SETTINGS, *changes)
-        return plan_run(config, read_run_data(config, squares_root), CPU)
+        return plan_run(config, run_data(config, squares_root), CPU)
 
     return make
 
@@ -296,3 +297,24 @@ def test_a_teacher_that_is_sure_of_nothing_stops_the_run(
     config = tiny(*SETTINGS, "method=noisy_student", "noisy_student.threshold=0.99999")
     with pytest.raises(Face2ExpError, match=r"noisy_student\.threshold"):
         train(config, tmp_path / "run", squares_root)
+
+
+@pytest.mark.parametrize(
+    ("changes", "train"),
+    [
+        ([], 7 * 3),
+        (["training.warm_start_labels=long_tailed"], 6 * 4 + 8),
+        (["training.warm_start_labels=long_tailed", "training.warm_start_steps=0"], 7 * 3),
+        (["training.warm_start_labels=long_tailed", "method=supervised"], 7 * 3),
+        (["data.balanced=false", "data.per_class=null"], 6 * 4 + 8),
+        (["data.per_class=null"], 7 * 4),
+    ],
+)
+def test_label_budget_counts_every_label_used_anywhere(
+    tiny: Tiny, squares_root: Path, changes: list[str], train: int
+) -> None:
+    config = tiny(*changes)
+    data = run_data(config, squares_root)
+    budget = label_budget(plan_run(config, data, CPU), data)
+    assert budget == {"train": train, "validation": 14, "total": train + 14}
+    assert learns_from_all(config) == (train > len(data.labelled))

@@ -13,7 +13,6 @@ import torch
 
 from face2exp_lib.config import RunConfig, load_config
 from face2exp_lib.data.sources import Source
-from face2exp_lib.data.splits import read_run_data
 from face2exp_lib.runs.card import model_card
 from face2exp_lib.runs.evaluate import evaluate_run
 from face2exp_lib.runtime.errors import Face2ExpError
@@ -29,6 +28,7 @@ from face2exp_lib.training.run_changes import (
     told,
 )
 from face2exp_lib.training.run_state import checkpoints
+from tests.run_data import run_data
 
 Tiny = Callable[..., RunConfig]
 
@@ -293,7 +293,7 @@ def test_images_may_go_when_it_is_said_and_noted(
 ) -> None:
     """Of happy there are ten images, two of them in validation and three drawn for training."""
     run = broken_off(root=root)
-    config, faces = tiny(), read_run_data(tiny(), root).labelled
+    config, faces = tiny(), run_data(tiny(), root).labelled
     image = next(i for i in faces.ids if i.startswith("happy/"))
     if how == "dropped":
         name = config.data.labelled.read(root).name
@@ -316,7 +316,7 @@ def test_images_may_go_when_it_is_said_and_noted(
     assert change["sets"]["labelled"]["gone"] >= 1
     assert ("data.drop" in change["config"]) == (how == "dropped")
     assert "test" not in change["sets"]
-    assert image not in read_run_data(config, root).labelled.ids
+    assert image not in run_data(config, root).labelled.ids
     assert read_json(run / "data.json")["sets"]["long_tailed"]["num_images"] == 31
     assert read_json(run / "finished.json")["changes"] == [change]
     evaluate_run(run, "val", root)
@@ -329,7 +329,7 @@ def test_images_that_come_into_validation_from_training_are_counted(
     """They flatter it: all of the pool has been trained on, but for those held out before."""
     changes = ("training.warm_start_labels=long_tailed",)
     run = broken_off(*changes, root=root)
-    for image in read_run_data(tiny(*changes), root).validation.ids:
+    for image in run_data(tiny(*changes), root).validation.ids:
         if image.startswith("happy/"):
             (root / "squares" / "train" / image).unlink()
     train(tiny(*changes), run, root, resume=True, changed=True)
@@ -354,7 +354,7 @@ def test_what_a_method_chose_of_a_set_holds_the_set(
 ) -> None:
     """SCN keeps a label for each place in the labelled set."""
     run = broken_off("method=scn", root=root, at=3)
-    faces = read_run_data(tiny("method=scn"), root).labelled
+    faces = run_data(tiny("method=scn"), root).labelled
     image = next(image for image in faces.ids if image.startswith("happy/"))
     (root / "squares" / "train" / image).unlink()
     with pytest.raises(Face2ExpError, match="method scn: the labelled set has changed"):

@@ -13,7 +13,6 @@ from PIL import Image
 
 from face2exp_lib.config import RunConfig
 from face2exp_lib.data.sets.facesets import FaceSet
-from face2exp_lib.data.splits import read_run_data
 from face2exp_lib.methods.passes import Compute
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.training.loop import train
@@ -23,6 +22,7 @@ from face2exp_lib.training.run_checks import (
     faces_to_be_read,
     must_be_readable,
 )
+from tests.run_data import run_data
 
 Tiny = Callable[..., RunConfig]
 
@@ -45,7 +45,7 @@ def test_patches_at_an_average_faces_points_are_told(
 
 
 def test_found_landmarks_need_no_note(tiny: Tiny, squares_root: Path) -> None:
-    data = read_run_data(tiny(), squares_root)
+    data = run_data(tiny(), squares_root)
     assert isinstance(data.unlabelled, FaceSet)
     found = np.zeros((len(data.unlabelled), 5, 2), np.float32)
     config = tiny()
@@ -106,17 +106,19 @@ def test_all_bad_images_are_counted_and_a_few_named(workers: int, tmp_path: Path
 
 
 def test_what_a_run_reads_of_its_labels(tiny: Tiny, squares_root: Path) -> None:
-    balanced = read_run_data(tiny(), squares_root)
-    assert [len(faces) for faces in faces_to_be_read(balanced)] == [21, 14]
-    long_tailed = read_run_data(tiny("training.warm_start_labels=long_tailed"), squares_root)
-    assert [len(faces) for faces in faces_to_be_read(long_tailed)] == [32, 14]
+    balanced = tiny()
+    read = faces_to_be_read(balanced, run_data(balanced, squares_root))
+    assert [len(faces) for faces in read] == [21, 14]
+    long_tailed = tiny("training.warm_start_labels=long_tailed")
+    read = faces_to_be_read(long_tailed, run_data(long_tailed, squares_root))
+    assert [len(faces) for faces in read] == [32, 14]
 
 
 @pytest.fixture
 def bad_root(tiny: Tiny, squares_root: Path, tmp_path: Path) -> tuple[Path, list[str]]:
     """A data root where a training image is cut off, and one of validation is none."""
     root = Path(shutil.copytree(squares_root, tmp_path / "root"))
-    data = read_run_data(tiny(), root)
+    data = run_data(tiny(), root)
     bad = [data.labelled.ids[0], data.validation.ids[-1]]
     for name in bad:
         path = root / "squares" / "train" / name
@@ -143,7 +145,7 @@ def test_images_in_memory_are_decoded_once_and_all_bad_ones_named(
     tiny: Tiny, bad_root: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, bad = bad_root
-    other = read_run_data(tiny(), root).labelled.ids[1]
+    other = run_data(tiny(), root).labelled.ids[1]
     (root / "squares" / "train" / other).write_bytes(b"none")
     monkeypatch.setattr("face2exp_lib.training.loop.must_be_readable", None)
     with pytest.raises(Face2ExpError, match=r"^2 images cannot be read") as raised:
@@ -218,7 +220,7 @@ def test_threads_of_a_run_and_of_its_evaluation(
     backbone: str, asked: int | None, number: int,
 ) -> None:  # fmt: skip
     from face2exp_lib.data.sets.images import FileImages
-    from face2exp_lib.runs import evaluate as evaluation
+    from face2exp_lib.evaluation import inference as evaluation
     from face2exp_lib.runs import predict as inference
     from face2exp_lib.training import loop as training
 

@@ -14,13 +14,13 @@ import pytest
 import torch
 
 from face2exp_lib.config import RunConfig
-from face2exp_lib.data.splits import read_run_data
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import read_jsonl
 from face2exp_lib.training import loop as training
 from face2exp_lib.training import telemetry
 from face2exp_lib.training.loop import train
 from face2exp_lib.training.telemetry import parts
+from tests.run_data import run_data
 
 Tiny = Callable[..., RunConfig]
 F_I = "telemetry.image_feedback_every=2"
@@ -43,7 +43,7 @@ def test_a_row_for_each_unlabelled_image_of_each_step(
     rows = table(measured).to_pydict()
     assert rows["step"] == [step for step in (3, 4, 5, 6) for _ in range(5)]
     assert set(rows["phase"]) == {"meta"}
-    data = read_run_data(tiny(), squares_root)
+    data = run_data(tiny(), squares_root)
     assert set(rows["image"]) <= set(data.unlabelled.ids)  # type: ignore[union-attr]
     assert all(0 <= confidence <= 1 for confidence in rows["confidence"])
     metadata = pq.read_schema(parts(measured)[0]).metadata

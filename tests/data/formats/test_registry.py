@@ -13,10 +13,10 @@ from face2exp_lib.data.formats import ADAPTERS
 from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.sets.images import CroppedImages, FileImages
 from face2exp_lib.data.sets.labels import CODES
-from face2exp_lib.data.splits import read_run_data
 from face2exp_lib.data.stream import unlabelled_faces
 from tests.data.formats import trees
 from tests.data.shards.small_shards import sharded
+from tests.run_data import run_data
 
 CODES_1_TO_7 = [
     (f"{part}_0000{n}{i}.jpg", str(i))
@@ -164,11 +164,11 @@ def test_any_labelled_set_trains_with_any_unlabelled_one(
     )
     if name == "expw":  # one part: its test would take all of it
         with pytest.raises(Exception, match="has no image"):
-            read_run_data(config, tmp_path)
+            run_data(config, tmp_path)
         whole = config.data.labelled.read(tmp_path)
         assert set(whole.known_labels().tolist()) == set(range(7))
         return
-    data = read_run_data(config, tmp_path)
+    data = run_data(config, tmp_path)
     assert (len(data.labelled), len(data.validation)) == (7, 7)
     for faces in (data.labelled, data.unlabelled):
         images, labels, _, _ = unlabelled_faces(faces, config.data).__getitems__([0, 1, 2])

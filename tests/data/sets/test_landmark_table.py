@@ -28,9 +28,9 @@ from face2exp_lib.data.sets.landmark_table import (
 )
 from face2exp_lib.data.sets.landmarks import CANONICAL_POINTS
 from face2exp_lib.data.sources import Source
-from face2exp_lib.data.splits import read_run_data
 from face2exp_lib.preparation.landmark_pieces import Found
 from face2exp_lib.runtime.errors import Face2ExpError
+from tests.run_data import run_data
 
 WIDTH, HEIGHT = 40, 40  # px of the squares of conftest
 BOX = (10, 5, 30, 35)
@@ -256,10 +256,10 @@ def test_a_run_records_what_it_took(
 ) -> None:
     """So that it goes on with nothing else: data.json holds the record."""
     config = tiny(f"data.unlabelled.landmarks={made.path}", "data.unlabelled.crop=face")
-    sets = read_run_data(config, squares_root).record()["sets"]
+    sets = run_data(config, squares_root).record()["sets"]
     assert sets["unlabelled"]["canonical_landmarks"] == 2
     assert "landmarks" not in sets["test"]
     made.spoil(change("nose_x", 21.0))
-    other = read_run_data(config, squares_root).record()["sets"]
+    other = run_data(config, squares_root).record()["sets"]
     assert other["unlabelled"]["landmarks"] != sets["unlabelled"]["landmarks"]
     assert other["test"] == sets["test"]
