@@ -94,7 +94,7 @@ pins: ## resolve the ranges of pyproject.toml anew and rewrite constraints.txt (
 		|| { echo "constraints.txt is made with Python 3.11: make PYTHON=python3.11 pins" >&2; exit 1; }
 	rm -rf _build/pins
 	$(PYTHON) -m venv _build/pins
-	_build/pins/bin/pip install '.[book,dev,distributed,explain,export,landmarks,ray,render,tensorboard]'
+	_build/pins/bin/pip install '.[book,dev,explain,export,landmarks,ray,render,tensorboard]'
 	{ grep '^#' constraints.txt; _build/pins/bin/pip freeze --all --exclude pip \
 		--exclude face2exp-lib; } > _build/constraints.txt
 	mv _build/constraints.txt constraints.txt
@@ -111,7 +111,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 		"Name one that is: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -c constraints.txt hatchling editables
-	$(BIN)/pip install -c constraints.txt --no-build-isolation -e '.[book,dev,distributed,explain,export,landmarks,ray,render,tensorboard]'
+	$(BIN)/pip install -c constraints.txt --no-build-isolation -e '.[book,dev,explain,export,landmarks,ray,render,tensorboard]'
 	$(done)
 
 # A run is begun anew when something it was trained from has changed. One that was only

@@ -1,10 +1,9 @@
 """The processes of a run: each works on its part of every batch, and gradients are averaged.
 
-Lightning Fabric brings the processes together that torchrun started, on CPUs, GPUs and several
-machines, and leaves the rest alone. Accelerate, the other such layer, wants to own optimisers and
-backward passes. So would `DistributedDataParallel`: it averages `.grad` in the hooks of
-`backward()`, and here no `.grad` is filled before its gradient has been in a dot product: f needs
-the averages of two passes first. `passes` therefore calls `average` itself.
+torchrun starts them, on CPUs, GPUs and several machines; here they meet. `DistributedDataParallel`
+would average `.grad` in the hooks of `backward()`, and here no `.grad` is filled before its
+gradient has been in a dot product: f needs the averages of two passes first. `methods.passes`
+therefore calls `average` itself.
 
 Without torchrun there is one process, and nothing here does anything.
 """
@@ -81,26 +80,21 @@ def joined(device: str) -> Iterator[None]:
             rank.
 
     Raises:
-        Face2ExpError: if Fabric is not installed.
+        Face2ExpError: if the variables that torchrun sets are not all there.
     """
-    number = int(os.environ.get("WORLD_SIZE", "1"))
-    if number == 1 or processes.is_initialized():
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or processes.is_initialized():
         yield
         return
+    cuda = device in ("auto", "cuda") and torch.cuda.is_available()
     try:
-        from lightning_fabric import Fabric
-    except ImportError as error:
+        if cuda:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        processes.init_process_group("nccl" if cuda else "gloo")
+    except (KeyError, ValueError, RuntimeError) as error:
         raise Face2ExpError(
-            "several processes need Lightning Fabric: pip install 'face2exp-lib[distributed]'"
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, and the processes do not find each other: "
+            "start them with torchrun, or unset it to train in one"
         ) from error
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", number))
-    fabric = Fabric(
-        accelerator="cuda" if device in ("auto", "cuda") and torch.cuda.is_available() else "cpu",
-        devices=local,
-        num_nodes=number // local,
-        strategy="ddp",
-    )
-    fabric.launch()
     try:
         yield
     finally:

@@ -30,7 +30,6 @@ from face2exp_lib.training.run_checks import must_part
 from face2exp_lib.training.telemetry import parts
 from tests.run_data import run_data
 
-pytest.importorskip("lightning_fabric", reason="Lightning Fabric is an extra and not installed")
 Tiny = Callable[..., RunConfig]
 ROOT = Path(__file__).parents[2]
 STEPS = 3
@@ -246,10 +245,13 @@ def test_batch_norm_is_converted_where_there_are_gpus(monkeypatch: pytest.Monkey
     assert isinstance(converted[1], nn.SyncBatchNorm)  # type: ignore[index]
 
 
-def test_without_fabric_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_no_torchrun_started_are_told_the_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
-    named = pytest.raises(Face2ExpError, match=r"pip install 'face2exp-lib\[distributed\]'")
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    named = pytest.raises(Face2ExpError, match=r"WORLD_SIZE is 2, .* start them with torchrun")
     with named, world.joined("cpu"):
         pass
 

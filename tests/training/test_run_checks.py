@@ -222,6 +222,8 @@ def test_threads_of_a_run_and_of_its_evaluation(
     from face2exp_lib.data.sets.images import FileImages
     from face2exp_lib.evaluation import inference as evaluation
     from face2exp_lib.runs import predict as inference
+    from face2exp_lib.runs.evaluate import evaluate_run
+    from face2exp_lib.runs.trained import load_trained
     from face2exp_lib.training import loop as training
 
     seen, finite, logits = set(), training._finite, evaluation.predict_logits
@@ -242,9 +244,9 @@ def test_threads_of_a_run_and_of_its_evaluation(
     assert torch.get_num_threads() == 2
     assert seen == {("step", number), ("logits", number)}
     seen.clear()
-    evaluation.evaluate_run(tmp_path / "run", "val", squares_root)
+    evaluate_run(tmp_path / "run", "val", squares_root)
     images = FileImages(squares_root, ["people/person0/0.png"])
-    config, network, _ = evaluation.load_trained(tmp_path / "run")
+    config, network, _ = load_trained(tmp_path / "run")
     inference.predict(config, network, images)
     assert seen == {("logits", number)}
     assert torch.get_num_threads() == 2
