@@ -277,8 +277,4 @@ def _per_class(results: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 
 def _same_images(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    if "list_digest" in one and "list_digest" in other:
-        return bool(one["list_digest"] == other["list_digest"])
-    # An evaluation of an earlier version names no list: at least the counts have to agree.
-    counts = [np.sum(result["confusion_matrix"], 1).tolist() for result in (one, other)]
-    return bool(counts[0] == counts[1])
+    return bool(one["list_digest"] == other["list_digest"])

@@ -93,8 +93,7 @@ def read_predictions(path: Path | str) -> Predictions:
         )
     except FileNotFoundError as error:
         raise Face2ExpError(
-            f"{path}: no such file: `face2exp evaluate` writes it beside the evaluation; an "
-            "evaluation of an earlier version has none"
+            f"{path}: no such file: `face2exp evaluate` writes it beside the evaluation"
         ) from error
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         reason = isinstance(error, OSError) and error.strerror

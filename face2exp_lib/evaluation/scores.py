@@ -26,6 +26,9 @@ EVALUATION_KEYS = (
     "per_class_accuracy",
     "confusion_matrix",
     "class_names",
+    "flip",
+    "intervals",
+    "macro_f1",
 )
 
 
@@ -55,7 +58,7 @@ def evaluation_path(run_dir: Path | str, name: str) -> Path:
 
 
 def read_evaluation(path: Path | str) -> dict[str, Any]:
-    """Read an evaluation; what files of earlier versions lack is worked out from their counts.
+    """Read an evaluation.
 
     Raises:
         Face2ExpError: if the file is missing, broken or no evaluation.
@@ -72,13 +75,9 @@ def read_evaluation(path: Path | str) -> dict[str, Any]:
 
 
 def completed(result: dict[str, Any]) -> dict[str, Any]:
-    """An evaluation of any version with `flip`, `macro_f1`, `intervals` and `missing_classes`.
-
-    `intervals` has the `level`, Wilson's for each `per_class_accuracy`, and the `bootstrap`;
-    `missing_classes` names those without images, which no measure covers.
-    """
-    if "intervals" not in result:
-        return {"flip": False, **_completed(result, None)}
+    """An evaluation with `missing_classes`, which names those without images, that no measure
+    covers. Its `intervals` have the `level`, Wilson's for each `per_class_accuracy`, and the
+    `bootstrap`."""
     return {"missing_classes": _missing(result), **result}
 
 

@@ -118,9 +118,7 @@ def _file_name(name: str, origin: str, digest: str) -> str:
     return f"{readable}-{identity.hexdigest()}" if readable else identity.hexdigest()
 
 
-def _test_digest(run_dir: Path) -> str | None:
-    if not (run_dir / "data.json").exists():  # a run of a version that wrote none
-        return None
+def _test_digest(run_dir: Path) -> str:
     record = read_json(run_dir / "data.json", "sets")
     return str(record["sets"]["test"]["digest"])
 

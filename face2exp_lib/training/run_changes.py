@@ -134,8 +134,6 @@ def changed_sets(
     Raises:
         Face2ExpError: if something has changed and it is not `allowed`, or all of a set has.
     """
-    if not (run_dir / "data.json").exists():  # a run of a version that wrote none
-        return {}
     before, now = read_json(run_dir / "data.json", "sets")["sets"], data.record()["sets"]
     lists, held = _lists(data), _read_lists(run_dir)
     learnt_from = "long_tailed" if learns_from_all(config) else "labelled"

@@ -85,11 +85,6 @@ def restore_state(run_dir: Path, plan: Plan) -> Place:
     """
     found = checkpoints(run_dir)
     if not found:
-        if (run_dir / "checkpoints" / "last.pt").exists():
-            raise Face2ExpError(
-                f"{run_dir}: its checkpoint is of an earlier version: go on with that, or choose "
-                "another --run-dir"
-            )
         return Place()
     path = found[-1]
     try:

@@ -19,6 +19,7 @@ from face2exp_lib.comparison.summary import (
 )
 from face2exp_lib.evaluation.metrics import accuracies
 from face2exp_lib.evaluation.predictions import Predictions, predictions_path, write_predictions
+from face2exp_lib.evaluation.scores import _completed
 from face2exp_lib.runtime.errors import Face2ExpError
 
 NAMES = ("a", "b")
@@ -126,7 +127,9 @@ def evaluated(folder: Path, seed: int, right: int, **others: Any) -> Path:
         "num_images": 20,
         "image_passes": 1000,
         "label_budget": {"train": 20, "validation": 10, "total": 30},
-        **accuracies(confusion, NAMES),
+        "flip": False,
+        "list_digest": "of all",
+        **_completed(accuracies(confusion, NAMES), None),
         **others,
     }
     (folder / "evaluation-test.json").write_text(json.dumps(content))
@@ -202,7 +205,7 @@ def test_a_difference_without_spread_has_no_t(arms: dict[str, list[Path]], tmp_p
 def test_a_table_names_the_class_that_no_mean_covers(tmp_path: Path) -> None:
     confusion = np.array([[8, 2, 0], [0, 0, 0], [1, 0, 9]])
     runs = [
-        evaluated(tmp_path / name, 0, 5, **accuracies(confusion, ("a", "b", "c")))
+        evaluated(tmp_path / name, 0, 5, **_completed(accuracies(confusion, ("a", "b", "c")), None))
         for name in ("one", "two")
     ]
     for run in runs:

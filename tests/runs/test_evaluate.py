@@ -17,6 +17,7 @@ from face2exp_lib.data.batches import DecodedFaces
 from face2exp_lib.data.formats.folders import read_class_folders
 from face2exp_lib.data.sets.images import PixelImages
 from face2exp_lib.data.sets.labels import class_names
+from face2exp_lib.evaluation import inference
 from face2exp_lib.evaluation.inference import evaluate_network, predict_logits
 from face2exp_lib.evaluation.metrics import count_confusions
 from face2exp_lib.evaluation.predictions import read_predictions
@@ -83,7 +84,7 @@ def test_evaluation_of_a_known_network_by_hand(squares_root: Path, workers: int)
 def test_evaluation_in_several_batches_counts_every_face_once(
     squares_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "EVALUATION_BATCH", 10)
+    monkeypatch.setattr(inference, "EVALUATION_BATCH", 10)
     faces = read_class_folders(squares_root / "squares", "train", "names")
     result = evaluate_network(
         ByColour(fooled=-1),

@@ -501,8 +501,6 @@ def test_run_does_not_go_on_with_other_data(
     assert contents(broken_off) == before
     (broken_off / "data.json").write_text("{}")
     refused(tiny(), broken_off, squares_root, r"data\.json: .*no 'sets'", resume=True)
-    (broken_off / "data.json").unlink()  # a run of an earlier version
-    train(tiny(), broken_off, squares_root, resume=True)
 
 
 def test_run_without_its_last_checkpoint_is_still_a_run(
@@ -649,14 +647,6 @@ def test_the_checkpoint_before_a_damaged_one_serves(
     for name in ("metrics.jsonl", "finished.json"):
         assert (run / name).read_bytes() == (finished_runs["meta"] / name).read_bytes()
     assert [path.name for path in checkpoints(run)] == ["step-00000008.pt", "step-00000010.pt"]
-
-
-def test_a_run_of_an_earlier_version_is_not_begun_anew(
-    tiny: Tiny, squares_root: Path, broken_off: Path
-) -> None:
-    (newest,) = checkpoints(broken_off)
-    newest.rename(newest.with_name("last.pt"))
-    refused(tiny(), broken_off, squares_root, "earlier version", resume=True)
 
 
 # The log
