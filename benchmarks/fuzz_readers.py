@@ -24,8 +24,7 @@ from benchmarks.data_listing import peak_mb
 from face2exp_lib.data.formats import ADAPTERS
 from face2exp_lib.data.reading import read_set
 from face2exp_lib.data.sets.images import decode
-from face2exp_lib.preparation.shard_samples import Recipe
-from face2exp_lib.preparation.sharding import shard_set
+from face2exp_lib.preparation.sharding import Recipe, shard_set
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import read_json, write_json
 from tests.data.formats import trees

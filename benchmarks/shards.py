@@ -35,8 +35,7 @@ from face2exp_lib.data.shards.check import shard_problems
 from face2exp_lib.data.shards.reader import read_shard_set
 from face2exp_lib.data.stream import StreamedFaces
 from face2exp_lib.data.stream_order import open_stream
-from face2exp_lib.preparation.shard_samples import Recipe
-from face2exp_lib.preparation.sharding import shard_set
+from face2exp_lib.preparation.sharding import Recipe, shard_set
 from face2exp_lib.runtime.provenance import environment
 from face2exp_lib.runtime.storage import write_json
 

@@ -14,8 +14,8 @@ import torch
 from face2exp_lib.config import RunConfig, dump_config
 from face2exp_lib.runtime.errors import Face2ExpError, RunStopped
 from face2exp_lib.training import loop as training
+from face2exp_lib.training.checkpoint import checkpoints
 from face2exp_lib.training.loop import train
-from face2exp_lib.training.run_state import checkpoints
 
 Tiny = Callable[..., RunConfig]
 resource = pytest.importorskip("resource", reason="signals and limits of Unix")

@@ -14,8 +14,7 @@ from face2exp_lib.data.lists import write_table
 from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.splits import COPIES, LISTED
 from face2exp_lib.data.stream_order import ShardedFaces
-from face2exp_lib.preparation.shard_samples import Recipe
-from face2exp_lib.preparation.sharding import shard_set
+from face2exp_lib.preparation.sharding import Recipe, shard_set
 from face2exp_lib.runs import mismatch
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.training import loop as training

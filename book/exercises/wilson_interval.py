@@ -22,7 +22,7 @@ def wilson(right, n, z=1.959964):
 # %% check
 import numpy as np
 
-from face2exp_lib.evaluation.intervals import wilson_intervals
+from face2exp_lib.evaluation.metrics import wilson_intervals
 
 confusion = np.array([[21, 49], [0, 70]])
 by_library = wilson_intervals(confusion, ["a", "b"])

@@ -43,7 +43,7 @@ def add_evaluate_command(commands: Any) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from face2exp_lib.cli.tables import evaluation_lines
     from face2exp_lib.config import data_root
-    from face2exp_lib.evaluation.scores import evaluation_path
+    from face2exp_lib.evaluation.metrics import evaluation_path
     from face2exp_lib.runs.evaluate import evaluate_run
 
     if options.on:

@@ -91,8 +91,7 @@ def _shard(options: argparse.Namespace) -> None:
     if options.out is None:
         raise Face2ExpError("nowhere to write the shards: name a folder with --out DIR")
     from face2exp_lib.data.lists import write_drops
-    from face2exp_lib.preparation.shard_samples import Recipe
-    from face2exp_lib.preparation.sharding import shard_set
+    from face2exp_lib.preparation.sharding import Recipe, shard_set
     from face2exp_lib.runtime.workers import usable_cpus
 
     faces = _source(options)

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest, nct, permutation_test, t, ttest_rel, wilcoxon
 
-from face2exp_lib.evaluation.intervals import LEVEL
+from face2exp_lib.evaluation.metrics import LEVEL, evaluation_path, read_evaluation
 from face2exp_lib.evaluation.predictions import predictions_path, read_predictions
-from face2exp_lib.evaluation.scores import evaluation_path, read_evaluation
 from face2exp_lib.runtime.errors import Face2ExpError
 
 MEASURES = ("overall_accuracy", "mean_class_accuracy", "std_class_accuracy", "macro_f1")

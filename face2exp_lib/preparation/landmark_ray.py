@@ -9,8 +9,7 @@ import os
 from collections.abc import Generator, Iterator
 from itertools import islice
 
-from face2exp_lib.preparation.landmark_pieces import Piece, rows_of
-from face2exp_lib.preparation.landmarking import Engine
+from face2exp_lib.preparation.landmarking import Engine, Piece, rows_of
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import write_bytes
 

@@ -33,7 +33,7 @@ from face2exp_lib.data.shards.writer import (
     table_name,
     table_of,
 )
-from face2exp_lib.preparation.shard_samples import readable
+from face2exp_lib.preparation.sharding import readable
 from face2exp_lib.runtime.errors import Face2ExpError, in_words
 from face2exp_lib.runtime.storage import write_bytes
 

@@ -16,7 +16,7 @@ from face2exp_lib.data.sets.facesets import FaceSet, Skipped
 from face2exp_lib.data.sets.images import decode
 from face2exp_lib.data.sets.landmark_table import attach
 from face2exp_lib.data.splits import read_labelled_data
-from face2exp_lib.evaluation.scores import evaluation_path, read_evaluation
+from face2exp_lib.evaluation.metrics import evaluation_path, read_evaluation
 from face2exp_lib.runs.evaluate import READINGS, evaluate_part
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import read_json

@@ -16,8 +16,8 @@ from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.sets.labels import class_names
 from face2exp_lib.data.splits import read_test, read_validation
 from face2exp_lib.evaluation.inference import predict_faces
+from face2exp_lib.evaluation.metrics import evaluate_predictions, evaluation_path, read_evaluation
 from face2exp_lib.evaluation.predictions import Predictions, predictions_path, write_predictions
-from face2exp_lib.evaluation.scores import evaluate_predictions, evaluation_path, read_evaluation
 from face2exp_lib.methods.passes import threads
 from face2exp_lib.runs.trained import load_trained
 from face2exp_lib.runtime.errors import Face2ExpError

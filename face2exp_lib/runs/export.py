@@ -24,8 +24,8 @@ from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.sets.images import decode
 from face2exp_lib.data.sets.labels import class_names
 from face2exp_lib.evaluation.inference import predict_logits
+from face2exp_lib.runs.card import weights_terms
 from face2exp_lib.runs.trained import load_trained
-from face2exp_lib.runs.weights_terms import weights_terms
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import write_bytes
 

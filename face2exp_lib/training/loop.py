@@ -25,7 +25,15 @@ from face2exp_lib.runtime import distributed as world
 from face2exp_lib.runtime.errors import Face2ExpError, RunStopped
 from face2exp_lib.runtime.provenance import environment
 from face2exp_lib.runtime.storage import write_json, write_text
-from face2exp_lib.training.checkpoint import save_checkpoint
+from face2exp_lib.training.checkpoint import (
+    Place,
+    checkpoints,
+    let_go,
+    restore_state,
+    save_checkpoint,
+    save_state,
+    way_on,
+)
 from face2exp_lib.training.phases import NO_PASSES, Phase, StepInput
 from face2exp_lib.training.plans import Plan, label_budget, plan_run
 from face2exp_lib.training.run_changes import (
@@ -43,14 +51,6 @@ from face2exp_lib.training.run_checks import (
     must_part,
 )
 from face2exp_lib.training.run_folder import claimed
-from face2exp_lib.training.run_state import (
-    Place,
-    checkpoints,
-    let_go,
-    restore_state,
-    save_state,
-    way_on,
-)
 from face2exp_lib.training.telemetry import Distance, Records
 
 NAMED_IDS = 5  # images that a message names

@@ -10,7 +10,7 @@ import pytest
 
 from face2exp_lib.cli import shard as cli_shard
 from face2exp_lib.cli.main import main
-from face2exp_lib.preparation import shard_samples
+from face2exp_lib.preparation import sharding
 from tests.cli.test_main import Capture, fail, succeed
 from tests.data.formats.trees import jpeg, labelled, pack, record
 from tests.preparation.test_shard_tables import tar
@@ -195,6 +195,6 @@ def test_verify_names_everything_that_is_wrong(
 
 def test_defaults_are_those_of_the_library() -> None:
     assert (cli_shard.IMAGES_PER_SHARD, cli_shard.QUALITY) == (
-        shard_samples.IMAGES_PER_SHARD,
-        shard_samples.QUALITY,
+        sharding.IMAGES_PER_SHARD,
+        sharding.QUALITY,
     )

@@ -17,9 +17,8 @@ from face2exp_lib.comparison.summary import (
     paired_over_seeds,
     power_over_seeds,
 )
-from face2exp_lib.evaluation.metrics import accuracies
+from face2exp_lib.evaluation.metrics import _completed, accuracies
 from face2exp_lib.evaluation.predictions import Predictions, predictions_path, write_predictions
-from face2exp_lib.evaluation.scores import _completed
 from face2exp_lib.runtime.errors import Face2ExpError
 
 NAMES = ("a", "b")

@@ -19,8 +19,7 @@ from face2exp_lib.data.formats.shards import read_shards
 from face2exp_lib.data.sets.landmarks import CANONICAL_POINTS
 from face2exp_lib.data.stream import StreamedFaces
 from face2exp_lib.data.stream_order import ShardedFaces, StreamBatches, StreamOrder, open_stream
-from face2exp_lib.preparation.shard_samples import Recipe
-from face2exp_lib.preparation.sharding import shard_set
+from face2exp_lib.preparation.sharding import Recipe, shard_set
 from face2exp_lib.runtime.errors import Face2ExpError
 from tests.data.shards.small_shards import entry_of, numbered, numbers, sharded
 

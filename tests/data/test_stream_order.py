@@ -18,8 +18,7 @@ from face2exp_lib.data.stream_order import (
     StreamOrder,
     open_stream,
 )
-from face2exp_lib.preparation.shard_samples import Recipe
-from face2exp_lib.preparation.sharding import shard_set
+from face2exp_lib.preparation.sharding import Recipe, shard_set
 from face2exp_lib.runtime.errors import Face2ExpError
 from tests.data.shards.small_shards import numbered, sharded
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from face2exp_lib.evaluation.intervals import (
+from face2exp_lib.evaluation.metrics import (
     _intervals,
     bootstrap_intervals,
     clustered_intervals,
+    measures,
     wilson_intervals,
 )
-from face2exp_lib.evaluation.metrics import measures
 
 CONFUSION = np.array([[40, 5, 5], [10, 30, 10], [20, 5, 25]])
 

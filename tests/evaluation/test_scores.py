@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from face2exp_lib.evaluation.predictions import Predictions
-from face2exp_lib.evaluation.scores import (
+from face2exp_lib.evaluation.metrics import (
     EVALUATION_KEYS,
     completed,
     evaluate_predictions,
     read_evaluation,
 )
+from face2exp_lib.evaluation.predictions import Predictions
 from face2exp_lib.runtime.errors import Face2ExpError
 
 ROOT = Path(__file__).parents[2]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from face2exp_lib.preparation.boxes import (
+from face2exp_lib.preparation.mtcnn import (
     best,
     first_of_each,
     most_central,

@@ -23,9 +23,8 @@ from face2exp_lib.data.formats.rendered import read_rendered
 from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.sets.images import FileImages
 from face2exp_lib.data.sets.landmark_table import POINTS, attach, read_remarks
-from face2exp_lib.preparation import landmark_pieces, landmarking
-from face2exp_lib.preparation.landmark_pieces import Piece, look, write_piece
-from face2exp_lib.preparation.landmarking import find_landmarks
+from face2exp_lib.preparation import landmarking
+from face2exp_lib.preparation.landmarking import Piece, find_landmarks, look, write_piece
 from face2exp_lib.preparation.mtcnn import Detections, Detector
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.resources import shipped
@@ -98,10 +97,11 @@ def test_a_killed_job_goes_on_where_it_was(faces: FaceSet, table: bytes, tmp_pat
     program = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from face2exp_lib import landmark_pieces, landmarking\n"
+        "from face2exp_lib.preparation import landmarking\n"
         "from face2exp_lib.data.formats.folders import read_identity_folders\n"
+        "write = landmarking.write_piece\n"
         "def slow(piece):\n"
-        "    landmark_pieces.write_piece(piece)\n"
+        "    write(piece)\n"
         "    time.sleep(0.2)\n"
         "landmarking.write_piece = slow\n"
         "faces = read_identity_folders(Path(sys.argv[1]), '', '')\n"
@@ -286,7 +286,7 @@ def test_ray_makes_the_same_table(faces: FaceSet, table: bytes, tmp_path: Path) 
     program = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from face2exp_lib import landmark_ray\n"
+        "from face2exp_lib.preparation import landmark_ray\n"
         "from face2exp_lib.data.formats.folders import read_identity_folders\n"
         "from face2exp_lib.preparation.landmarking import find_landmarks\n"
         "folder, out, lost = map(Path, sys.argv[1:])\n"
@@ -338,4 +338,4 @@ def test_the_plan_is_readable(faces: FaceSet, tmp_path: Path) -> None:
     plan = json.loads((tmp_path / "x.parquet.pieces" / "plan.json").read_text())
     assert plan["images"] == COUNT
     assert plan["images_per_piece"] == landmarking.IMAGES_PER_PIECE
-    assert landmark_pieces.BATCH == 32
+    assert landmarking.BATCH == 32

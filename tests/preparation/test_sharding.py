@@ -29,8 +29,7 @@ from face2exp_lib.data.sets.images import PixelImages, decode_whole
 from face2exp_lib.data.shards import writer as shards
 from face2exp_lib.data.shards.reader import read_shard_set
 from face2exp_lib.preparation import sharding
-from face2exp_lib.preparation.shard_samples import Recipe
-from face2exp_lib.preparation.sharding import shard_set
+from face2exp_lib.preparation.sharding import Recipe, shard_set
 from face2exp_lib.runtime.errors import Face2ExpError
 from tests.data.shards.small_shards import NumberedImages, numbered, sharded, tiny
 
@@ -277,7 +276,7 @@ def test_finished_shards_are_kept_and_damaged_ones_made_again(
 PROGRAM = """
 import sys
 from pathlib import Path
-from face2exp_lib.preparation.shard_samples import Recipe
+from face2exp_lib.preparation.sharding import Recipe
 from face2exp_lib.preparation.sharding import shard_set
 from tests.data.shards.small_shards import numbered
 if __name__ == "__main__":
@@ -318,7 +317,7 @@ LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 from face2exp_lib.runtime.errors import Face2ExpError
-from face2exp_lib.preparation.shard_samples import Recipe
+from face2exp_lib.preparation.sharding import Recipe
 from face2exp_lib.preparation.sharding import shard_set
 from tests.data.shards.small_shards import numbered
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -19,9 +19,8 @@ from face2exp_lib.data.sets.images import PixelImages
 from face2exp_lib.data.sets.labels import class_names
 from face2exp_lib.evaluation import inference
 from face2exp_lib.evaluation.inference import evaluate_network, predict_logits
-from face2exp_lib.evaluation.metrics import count_confusions
+from face2exp_lib.evaluation.metrics import count_confusions, evaluate_predictions
 from face2exp_lib.evaluation.predictions import read_predictions
-from face2exp_lib.evaluation.scores import evaluate_predictions
 from face2exp_lib.networks import build_network, choose_device
 from face2exp_lib.runs import evaluate as evaluation
 from face2exp_lib.runs.analyse import analyse_run

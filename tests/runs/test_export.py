@@ -19,9 +19,9 @@ from face2exp_lib.data.sets.labels import class_names
 from face2exp_lib.evaluation.inference import predict_logits, predict_probabilities
 from face2exp_lib.networks import build_network
 from face2exp_lib.runs import export as deployment
+from face2exp_lib.runs.card import weights_terms
 from face2exp_lib.runs.export import Deployed, check_agreement, export_run, onnx_model
 from face2exp_lib.runs.trained import load_trained
-from face2exp_lib.runs.weights_terms import weights_terms
 from face2exp_lib.runtime.errors import Face2ExpError
 
 onnx = pytest.importorskip("onnx", reason="the export extra is not installed")

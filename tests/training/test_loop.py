@@ -21,10 +21,9 @@ from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import read_jsonl
 from face2exp_lib.training import loop as training
 from face2exp_lib.training import plans
-from face2exp_lib.training.checkpoint import load_checkpoint
+from face2exp_lib.training.checkpoint import Place, checkpoints, load_checkpoint
 from face2exp_lib.training.loop import train
-from face2exp_lib.training.metrics_log import MetricsLog
-from face2exp_lib.training.run_state import Place, checkpoints
+from face2exp_lib.training.telemetry import MetricsLog
 from tests.run_data import run_data
 
 Tiny = Callable[..., RunConfig]

@@ -21,9 +21,9 @@ from face2exp_lib.runs.trained import load_trained
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import read_json, read_jsonl
 from face2exp_lib.training import loop as training
+from face2exp_lib.training.checkpoint import Place, checkpoints, save_state
 from face2exp_lib.training.loop import train
 from face2exp_lib.training.plans import Plan, initial_seed, label_budget, learns_from_all, plan_run
-from face2exp_lib.training.run_state import Place, checkpoints, save_state
 from tests.run_data import run_data
 
 Tiny = Callable[..., RunConfig]

@@ -18,6 +18,7 @@ from face2exp_lib.runs.evaluate import evaluate_run
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import read_json, read_jsonl
 from face2exp_lib.training import loop as training
+from face2exp_lib.training.checkpoint import checkpoints
 from face2exp_lib.training.loop import train
 from face2exp_lib.training.run_changes import (
     KEYS,
@@ -27,7 +28,6 @@ from face2exp_lib.training.run_changes import (
     read_changes,
     told,
 )
-from face2exp_lib.training.run_state import checkpoints
 from tests.run_data import run_data
 
 Tiny = Callable[..., RunConfig]

@@ -28,7 +28,7 @@ from face2exp_lib.data.sets.landmark_table import (
 )
 from face2exp_lib.data.sets.landmarks import CANONICAL_POINTS
 from face2exp_lib.data.sources import Source
-from face2exp_lib.preparation.landmark_pieces import Found
+from face2exp_lib.preparation.landmarking import Found
 from face2exp_lib.runtime.errors import Face2ExpError
 from tests.run_data import run_data
 

@@ -12,8 +12,7 @@ from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.sets.imagefiles import open_image
 from face2exp_lib.data.shards.reader import ShardSet
 from face2exp_lib.data.stream_order import ShardedFaces
-from face2exp_lib.preparation.shard_samples import Recipe
-from face2exp_lib.preparation.sharding import shard_set
+from face2exp_lib.preparation.sharding import Recipe, shard_set
 
 __all__ = ["NumberedImages", "numbered", "numbers", "sharded", "tiny"]
 
