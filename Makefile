@@ -14,7 +14,7 @@ CONFIG := configs/rendered_cpu.yaml
 NOT_TRAINING := $(patsubst %,face2exp_lib/%.py,analysis analysis_figures arms audit audited_sets aug_pictures boxes cli cli_data cli_evaluate cli_landmarks cli_model cli_options cli_predict \
 	cli_shard cli_tables compare comparison comparison_figures cross_evaluation deployment explanation face_crops feature_figures figures \
 	fingerprints inference inspection inspection_report landmark_pieces landmark_ray \
-	landmarking lesson_figures mismatch model_card mtcnn run_figures shard_checks shard_index shard_samples shard_tables sharding \
+	landmarking lesson_figures mismatch model_card mtcnn recognition run_figures shard_checks shard_index shard_samples shard_tables sharding \
 	weights_terms workers)
 TRAINING := $(CONFIG) constraints.txt $(FACES) \
 	$(filter-out $(NOT_TRAINING),$(wildcard face2exp_lib/*.py face2exp_lib/adapters/*.py \
