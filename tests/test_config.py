@@ -169,7 +169,7 @@ def test_set_that_says_nothing_or_something_unknown(tiny: Tiny, change: str, mes
         ("data.stored_size=9999", r"data\.stored_size: .*less than or equal to 1024"),
         ("data.num_workers=-1", r"data\.num_workers: .*greater than or equal to 0"),
         ("data.test.format=lmdb", r"data\.test\.format: no such format 'lmdb': take rendered"),
-        ("data.test.codes=ckplus", r"data\.test\.codes: no such codes 'ckplus': take names"),
+        ("data.test.codes=kdef", r"data\.test\.codes: no such codes 'kdef': take names"),
         ("data.test.path=2013", r"data\.test\.path: .*string, got 2013"),
         ("data.test=[1, 2]", r"data\.test: .*dictionary"),
         ("seed=-1", r"seed: .*greater than or equal to 0"),

@@ -298,7 +298,8 @@ def test_every_verb_sees_the_same_images_and_labels(
         rows = csv.DictReader(line for line in file if not line.startswith("#"))
         assert {row["image"]: row["label"] for row in rows} == case.labels
     told = run(capsys, "train", "run.yaml", "--data-root", ".", "--run-dir", "r")
-    assert all(f": {note}" in told for note in faces.notes)
+    read = [note for note in faces.notes if "is an outer folder" not in note]
+    assert all(f": {note}" in told for note in read)
     record = json.loads(Path("r/data.json").read_text())["sets"]["labelled"]
     assert (record["num_images"], record["digest"]) == (len(case.labels), digest)
 

@@ -48,7 +48,7 @@ def test_another_set(typed: Typed, run: Path, source: Path, squares_root: Path) 
     assert lines[-1] == str(path)
     assert "warning" not in out
     result = json.loads(path.read_text())
-    assert (result["set"], result["place"]) == ("mine/test", str(source / "test"))
+    assert (result["set"], result["origin"]) == ("mine/test", str(source / "test"))
     again = typed("evaluate", run, "--on", f"{source}:test")
     assert again == (0, f"Evaluated before; this is what {run} holds.\n{out}", "")
 

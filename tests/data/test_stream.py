@@ -166,7 +166,7 @@ def test_damage_is_named_in_one_line(
         message = r"numbered-000001\.parquet: not readable as the table of its shard"
     else:
         path.unlink()
-        message = r"numbered-000001\.tar: 00000000\d\d\.png .* not a readable image .*No such file"
+        message = r"numbered-000001\.tar: 00000000\d\d\.png .* not a readable image .*no such file"
     with pytest.raises(Face2ExpError, match=message) as caught:
         list(streamed(copied, workers, 0, COUNT // BATCH + 1))
     assert "\n" not in str(caught.value)

@@ -45,7 +45,7 @@ def test_a_root_with_parts_of_class_folders(squares_root: Path) -> None:
 
 def test_one_part_alone(squares_root: Path) -> None:
     assert summary(inspect(squares_root / "squares" / "train")) == [
-        ("train", "class_folders", 48, 0)
+        ("squares/train", "class_folders", 48, 0)
     ]
 
 

@@ -163,7 +163,7 @@ def test_any_labelled_set_trains_with_any_unlabelled_one(
         "data.per_class=1",
     )
     if name == "expw":  # one part: its test would take all of it
-        with pytest.raises(Exception, match="has no image"):
+        with pytest.raises(Exception, match="no image is left for the validation draw: add some"):
             run_data(config, tmp_path)
         whole = config.data.labelled.read(tmp_path)
         assert set(whole.known_labels().tolist()) == set(range(7))
