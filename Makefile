@@ -61,13 +61,13 @@ trained: $(INSTALLED)
 	@$(MAKE) --no-print-directory -j $(words $(METHODS)) SIDE_BY_SIDE=1 $(METHODS:%=$(STAMPS)/%.trained)
 
 notebooks: $(INSTALLED) ## rewrite and execute the notebooks from their texts (CHAPTERS=book/x.md)
-	$(BIN)/python book/execute.py $(CHAPTERS)
+	$(BIN)/python -m book.tools.execute $(CHAPTERS)
 
 html: _build/html/index.html ## the book alone, without training first
 
 pdf: $(STAMPS)/notebooks-stale ## the book as one PDF: _build/book.pdf (needs Chromium)
 	$(BIN)/jupyter-book build . --all -n -W --keep-going --builder singlehtml
-	$(BIN)/python book/print.py _build/singlehtml _build/book.pdf
+	$(BIN)/python -m book.tools.print _build/singlehtml _build/book.pdf
 
 test: lint ## lint, types, tests, notebooks, strict book build, pages in a browser
 	$(call stage,tests)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from book import exercises
+from book.tools import exercises
 from tests.book.conftest import ROOT
 
 FILES = sorted((ROOT / "book" / "exercises").glob("*.py"))

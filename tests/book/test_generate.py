@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from book import exercises, generate, overview, scale
+from book.tools import exercises, generate, overview, scale
 from tests.book.conftest import ROOT
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from book import ledger
+from book.tools import ledger
 from face2exp_lib.config import load_config
 from tests.book.conftest import ROOT
 

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 import yaml
 
-from book import execute
+from book.tools import execute
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "book").rglob("*.ipynb"))

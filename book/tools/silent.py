@@ -8,7 +8,7 @@ import yaml
 
 from face2exp_lib.comparison.summary import paired_over_seeds
 
-BOOK = Path(__file__).parent
+BOOK = Path(__file__).parents[1]
 ABLATION = BOOK.parent / "results" / "compare_ablation" / "comparison.json"
 HEAD = """\
 # Where the paper is silent

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-MEASURED = Path(__file__).parents[1] / "results" / "benchmarks"
+MEASURED = Path(__file__).parents[2] / "results" / "benchmarks"
 FACES = {"WebFace42M": 42_000_000, "WebFace260M": 260_000_000}
 SIZES = ("112", "256")
 CORES, DAYS = 32, 2  # of a machine, and of patience: examples

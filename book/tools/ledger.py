@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-BOOK = Path(__file__).parent
+BOOK = Path(__file__).parents[1]
 STATES = {
     "reproduced": "reproduced here",
     "runs": "runs, not reproduced here",

@@ -125,7 +125,7 @@ def page() -> str:
 
 def _rules() -> str:
     """`data_rules.yaml` as a table."""
-    path = Path(__file__).parent / "data_rules.yaml"
+    path = Path(__file__).parents[1] / "data_rules.yaml"
     sections = yaml.safe_load(path.read_text(encoding="utf-8"))
     rows = ["| What there is | What becomes of it |", "|---|---|"]
     for title, entries in sections.items():

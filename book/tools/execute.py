@@ -22,7 +22,7 @@ from nbclient import NotebookClient
 
 from face2exp_lib.runtime.storage import write_text
 
-BOOK = Path(__file__).parent
+BOOK = Path(__file__).parents[1]
 TIMEOUT_S = 600
 INSTALL = """\
 import importlib.util

@@ -9,7 +9,7 @@ text), the stub that a reader completes, the solution, and the check, which both
     # %% check
 
 In a chapter the line `<!-- exercise NAME -->` is where `NAME.py` goes; what follows up to
-`<!-- end -->` is written by `book.generate`.
+`<!-- end -->` is written by `book.tools.generate`.
 """
 
 import ast
@@ -17,7 +17,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-BOOK = Path(__file__).parent
+BOOK = Path(__file__).parents[1]
 CELLS = ("question", "stub", "solution", "check")
 MARKED = re.compile(
     r"<!-- exercise (\w+) -->\n(?:.*?\n)??<!-- end -->\n", re.DOTALL

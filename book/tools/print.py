@@ -1,6 +1,6 @@
 """Print the one-page book as a PDF with Chromium; figures appear in their first state.
 
-python book/print.py FOLDER FILE.pdf
+python -m book.tools.print FOLDER FILE.pdf
 """
 
 import re

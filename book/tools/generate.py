@@ -1,17 +1,17 @@
 """Write what is made from data and results: pages, exercises in the chapters, the picture.
 
-python -m book.generate            write what is out of step
-python -m book.generate --check    name it, write nothing
+python -m book.tools.generate            write what is out of step
+python -m book.tools.generate --check    name it, write nothing
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from book import data_sets, exercises, ledger, overview, scale, silent
+from book.tools import data_sets, exercises, ledger, overview, scale, silent
 from face2exp_lib.runtime.storage import write_text
 
-BOOK = Path(__file__).parent
+BOOK = Path(__file__).parents[1]
 
 
 def generated() -> dict[Path, str]:
