@@ -140,6 +140,13 @@ def test_rooms_say_nothing_of_their_own() -> None:
             assert path.read_text().strip() == "" or name == "rendering", name
 
 
+def test_the_docstring_of_the_package_is_its_map() -> None:
+    """Every room on a line of its own, in the order of `ROOMS`."""
+    docstring = ast.get_docstring(ast.parse(MODULES["__init__"].read_text())) or ""
+    told = re.findall(r"^    (\w+)(?:/|\.py) +\S", docstring, re.M)
+    assert told == list(dict.fromkeys(room.split(".")[0] for room in ROOMS))
+
+
 def test_import_loads_no_torch_and_opens_no_connection() -> None:
     program = """
 import sys
