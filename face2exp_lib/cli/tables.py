@@ -62,7 +62,7 @@ def print_audit(sets: list[AuditedSet], result: Audit, distance: int) -> None:
 
 
 def print_landmarks(name: str, counts: dict[str, int]) -> None:
-    """How many faces were found, by `sidecars.count_states`."""
+    """How many faces were found, by `landmark_table.count_states`."""
     remarks = {
         "undetected": "canonical points",
         "implausible": "points that cannot be a face's: canonical points",

@@ -39,7 +39,7 @@ def read_set(
     """One part of a set; `FaceSet.notes` has what looks wrong with its labels.
 
     Raises:
-        Face2ExpError: as `adapters.adapter.Reader`.
+        Face2ExpError: as `formats.format.Reader`.
     """
     faces = adapter.read(path, part, codes, skip_bad)
     if faces.labels is None:

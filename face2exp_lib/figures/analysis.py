@@ -20,7 +20,7 @@ def pseudo_label_figure(result: dict[str, Any]) -> go.Figure:
     """Above, how right, agreed and confident the labels were; below, the share of each class.
 
     Args:
-        result: of `analysis.analyse_run`.
+        result: of `analyse.analyse_run`.
     """
     windows = result["over_time"]
     steps = [window["last_step"] for window in windows]
@@ -56,7 +56,7 @@ def image_feedback_figure(result: dict[str, Any]) -> go.Figure:
     """Mean f_i of each pseudo class, with those of all right and wrong labels where known.
 
     Args:
-        result: of `analysis.analyse_run`, with f_i.
+        result: of `analyse.analyse_run`, with f_i.
     """
     found = result["image_feedback"]
     bars = {name: one["mean"] for name, one in found["by_pseudo_class"].items() if one["images"]}
@@ -86,7 +86,7 @@ def pseudo_confusions(analysis: dict[str, Any]) -> go.Figure:
     """What the pseudo labels of a stretch of steps took for what, in percent of each true class.
 
     Args:
-        analysis: of `analysis.analyse_run`, with the truth.
+        analysis: of `analyse.analyse_run`, with the truth.
     """
     names, states, titles = analysis["classes"], {}, {}
     for window in analysis["over_time"]:

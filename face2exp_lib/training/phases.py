@@ -1,7 +1,7 @@
 """One phase of a run: its batches, views, rates, and a method's step over them.
 
 A phase is a generator that takes one training step each time it is asked; the loop around the
-phases is in `training.py`, and which phases and steps make up a method is in `plans.py`. Batches
+phases is in `loop.py`, and which phases and steps make up a method is in `plans.py`. Batches
 and views are functions of (seed, phase, step), so a phase can begin at any of its steps and goes on
 as if it had never stopped.
 """

@@ -165,7 +165,7 @@ class Records:
 
 class Distance:
     """How far apart a network's features of FER (validation) and FR faces are: MMD^2, see
-    `two_samples.mean_discrepancy`. The faces are drawn once, by the run's seed."""
+    `two_sample_tests.mean_discrepancy`. The faces are drawn once, by the run's seed."""
 
     def __init__(self, config: RunConfig, data: RunData) -> None:
         self.config, self.sets = config, list[DecodedFaces]()

@@ -1008,7 +1008,7 @@ def test_one_run_on_real_faces(capsys: Capture, real_faces: Path, tmp_path: Path
 
 
 def test_audit_defaults_are_those_of_the_library() -> None:
-    # cli_data.py names them itself, so that drawing faces does not import the hashing library
+    # cli/data.py names them itself, so that drawing faces does not import the hashing library
     from face2exp_lib.preparation import audit, fingerprints
 
     assert (cli_data.NEAR, cli_data.BITS) == (audit.NEAR, fingerprints.BITS)

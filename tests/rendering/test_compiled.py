@@ -3,12 +3,12 @@
 import ast
 from pathlib import Path
 
-from face2exp_lib import rendering as faces
+from face2exp_lib import rendering
 
 
 def test_compiled_loops_use_nothing_from_other_files_of_the_package() -> None:
     seen = 0
-    for path in Path(faces.__file__).parent.glob("*.py"):
+    for path in Path(rendering.__file__).parent.glob("*.py"):
         tree = ast.parse(path.read_text())
         imported = {
             alias.asname or alias.name

@@ -18,7 +18,7 @@ from face2exp_lib.data.sets.images import decode
 from face2exp_lib.data.sets.labels import class_names
 from face2exp_lib.evaluation.inference import predict_logits, predict_probabilities
 from face2exp_lib.networks import build_network
-from face2exp_lib.runs import export as deployment
+from face2exp_lib.runs import export as module
 from face2exp_lib.runs.card import weights_terms
 from face2exp_lib.runs.export import Deployed, check_agreement, export_run, onnx_model
 from face2exp_lib.runs.trained import load_trained
@@ -126,7 +126,7 @@ def test_other_preprocessing_fails_the_check(
 def test_nothing_is_written_where_the_outputs_differ(
     finished_runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deployment, "TOLERANCE", -1.0)
+    monkeypatch.setattr(module, "TOLERANCE", -1.0)
     with pytest.raises(Face2ExpError, match="nothing is written"):
         export_run(finished_runs["meta"], tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

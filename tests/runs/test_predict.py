@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from face2exp_lib.config import load_config
-from face2exp_lib.data.sets import landmark_table as sidecars
+from face2exp_lib.data.sets import landmark_table
 from face2exp_lib.data.sets.images import PixelImages
 from face2exp_lib.data.sets.labels import class_names
-from face2exp_lib.runs import predict as inference
+from face2exp_lib.runs import predict as module
 from face2exp_lib.runs.evaluate import evaluate_run
 from face2exp_lib.runs.predict import (
     as_json,
@@ -131,7 +131,7 @@ def test_broken_images_can_be_left_out(
     run: Path, squares_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others get what they get without the broken ones."""
-    monkeypatch.setattr(inference, "BATCH", 3)
+    monkeypatch.setattr(module, "BATCH", 3)
     good = sorted((squares_root / "squares" / "test").glob("*/0.png"))
     (tmp_path / "broken.png").write_bytes(b"broken")
     mixed = [*good[:4], tmp_path / "broken.png", *good[4:], tmp_path / "gone.png"]
@@ -195,7 +195,7 @@ class UpperLeft:
 def test_faces_are_cropped_before_they_are_named(
     run: Path, squares_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sidecars, "MARGIN", 0.0)
+    monkeypatch.setattr(landmark_table, "MARGIN", 0.0)
     face = squares_root / "squares" / "test" / "sad" / "0.png"
     with Image.open(face) as image:
         whole = Image.new("RGB", (80, 80))
@@ -211,7 +211,7 @@ def test_every_face_of_a_photo(
     run: Path, squares_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two faces, each as if it had come alone."""
-    monkeypatch.setattr(sidecars, "MARGIN", 0.0)
+    monkeypatch.setattr(landmark_table, "MARGIN", 0.0)
     singles = [squares_root / "squares" / "test" / name / "0.png" for name in ("sad", "fear")]
     photo = Image.new("RGB", (80, 80))
     for path, place in zip(singles, ((0, 0), (40, 40)), strict=True):

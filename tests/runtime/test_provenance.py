@@ -11,8 +11,7 @@ import pytest
 import torch
 
 import face2exp_lib
-from face2exp_lib.runtime import provenance
-from face2exp_lib.runtime import resources as shipped
+from face2exp_lib.runtime import provenance, resources
 from face2exp_lib.runtime.errors import Face2ExpError
 
 
@@ -46,10 +45,10 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def test_commit_of_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "package"
-    package.mkdir()
-    (package / "provenance.py").write_text("1")
-    monkeypatch.setattr(provenance, "__file__", str(package / "provenance.py"))
+    room = tmp_path / "package" / "runtime"
+    room.mkdir(parents=True)
+    (room / "provenance.py").write_text("1")
+    monkeypatch.setattr(provenance, "__file__", str(room / "provenance.py"))
     assert provenance.environment()["git_commit"] is None  # no checkout
     git(tmp_path, "init", "--quiet")
     assert provenance.environment()["git_commit"] is None  # no commit
@@ -59,7 +58,7 @@ def test_commit_of_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert provenance.environment()["git_commit"] == commit
     (tmp_path / "notes.txt").write_text("outside the package")
     assert provenance.environment()["git_commit"] == commit
-    (package / "provenance.py").write_text("2")
+    (room / "provenance.py").write_text("2")
     assert provenance.environment()["git_commit"] == commit + "-dirty"
 
 
@@ -90,10 +89,10 @@ def test_shipped_looks_inside_the_package_first(
 ) -> None:
     package = tmp_path / "package"
     package.mkdir()
-    monkeypatch.setattr(shipped, "__file__", str(package / "shipped.py"))
+    monkeypatch.setattr(resources, "__file__", str(package / "runtime" / "resources.py"))
     with pytest.raises(Face2ExpError, match="'configs' is missing from this installation"):
-        shipped.shipped("configs")
+        resources.shipped("configs")
     (tmp_path / "configs").mkdir()
-    assert shipped.shipped("configs") == tmp_path / "configs"
+    assert resources.shipped("configs") == tmp_path / "configs"
     (package / "_configs").mkdir()
-    assert shipped.shipped("configs") == package / "_configs"
+    assert resources.shipped("configs") == package / "_configs"

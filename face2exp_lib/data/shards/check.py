@@ -87,6 +87,6 @@ def shard_problems(shards: ShardSet) -> Iterator[str]:
 
 
 def file_digest(path: Path) -> str:
-    """Of a file of any length, as `shards.content_digest`."""
+    """Of a file of any length, as `writer.content_digest`."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

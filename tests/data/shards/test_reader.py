@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.fuzz_readers import damage
-from face2exp_lib.data.shards import reader as shard_sets
+from face2exp_lib.data.shards import reader as module
 from face2exp_lib.data.shards.reader import (
     ShardReader,
     ShardSet,
@@ -231,7 +231,7 @@ def test_any_damage_to_a_table_is_an_error_or_does_no_harm(made: ShardSet) -> No
 def test_a_table_that_unpacks_to_more_than_fits(
     made: ShardSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shard_sets, "MAX_TABLE_BYTES_PER_ROW", 1000)
+    monkeypatch.setattr(module, "MAX_TABLE_BYTES_PER_ROW", 1000)
     huge = replaced(made, parquet(pa.table({"id": ["x" * 10_000 + str(n) for n in range(10)]})))
     with pytest.raises(Face2ExpError, match=r"it unpacks to \d+,\d+ bytes"):
         huge.table(1, ("id",))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from face2exp_lib.data.shards import tar as tars
+from face2exp_lib.data.shards import tar as module
 from face2exp_lib.data.shards.check import file_digest
 from face2exp_lib.data.shards.tar import TarWriter, members, parse_header, told_size
 
@@ -188,7 +188,7 @@ def test_extended_headers_that_claim_something(
 
 def test_oversize(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "a.tar", FILES)
-    monkeypatch.setattr(tars, "MAX_MEMBER_BYTES", 600)
+    monkeypatch.setattr(module, "MAX_MEMBER_BYTES", 600)
     assert [bool(member.problem) for member in members(tmp_path / "a.tar")] == [
         True, False, False, False,
     ]  # fmt: skip
