@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from face2exp_lib.preparation.inspection import inspect as inspect
     from face2exp_lib.runs.cross_evaluation import evaluate_on as evaluate_on
     from face2exp_lib.runs.evaluate import evaluate_run as evaluate_run
-    from face2exp_lib.runs.trained import load_trained as load_trained
     from face2exp_lib.runs.explain import explain_images as explain_images
     from face2exp_lib.runs.export import export_run as export_run
     from face2exp_lib.runs.predict import predict_images as predict_images
+    from face2exp_lib.runs.trained import load_trained as load_trained
     from face2exp_lib.runtime.errors import Face2ExpError as Face2ExpError
     from face2exp_lib.training.loop import train as train
 

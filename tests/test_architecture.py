@@ -147,6 +147,13 @@ def test_the_docstring_of_the_package_is_its_map() -> None:
     assert told == list(dict.fromkeys(room.split(".")[0] for room in ROOMS))
 
 
+def test_tests_mirror_the_rooms() -> None:
+    """At the top are those of rooms that are one file, and those about the whole."""
+    folders = {path.parent.relative_to(ROOT / "tests") for path in ROOT.glob("tests/**/test_*.py")}
+    rooms = {Path(*room.split(".")) for room in ROOMS}
+    assert folders - {Path(), Path("book")} <= rooms
+
+
 def test_import_loads_no_torch_and_opens_no_connection() -> None:
     program = """
 import sys

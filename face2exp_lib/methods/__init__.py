@@ -1,8 +1,8 @@
 """Other ways to learn from the same faces: one module, one step function and one paper each.
 
 A rival takes raw modules, optimisers, a batch and its options, updates in place and returns
-detached 0-d tensors, as `meta_face2exp.meta_step` does. It is made of the same passes (`passes`), so
-precision, micro-batches and memory are the same, too. Its inputs are those of Meta-Face2Exp:
+detached 0-d tensors, as `meta_face2exp.meta_step` does. It is made of the same passes (`passes`),
+so precision, micro-batches and memory are the same, too. Its inputs are those of Meta-Face2Exp:
 labelled FER faces, and the plain and the augmented view of unlabelled FR faces.
 
 All of them keep the project's batch-norm policy (`networks.frozen_running_stats`): each pass is

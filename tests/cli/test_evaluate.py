@@ -1,4 +1,4 @@
-"""`face2exp evaluate --on`, as a user types it."""
+"""`face2exp evaluate`, as a user types it: another set with --on, and runs that are broken."""
 
 import csv
 import json
@@ -7,15 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from face2exp_lib.cli.main import main
+from tests.cli.commands import MARKS, Capture, fail
 
+pytestmark = MARKS
+Contents = Callable[[Path], dict[str, bytes]]
 Typed = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(finished_runs: dict[str, Path], tmp_path: Path) -> Path:
-    return Path(shutil.copytree(finished_runs["meta"], tmp_path / "run"))
 
 
 @pytest.fixture
@@ -124,3 +123,67 @@ def test_mistakes_are_named(
 def test_a_part_or_a_set(typed: Typed, run: Path, source: Path) -> None:
     with pytest.raises(SystemExit):
         typed("evaluate", run, "--on", f"{source}:test", "--split", "test")
+
+
+# Bad run directories
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("checkpoints/best.pt", None, "best.pt: no such checkpoint"),
+        ("checkpoints/best.pt", b"", "best.pt: cut off or no checkpoint"),
+        ("checkpoints/best.pt", b"text", "best.pt: cut off or no checkpoint"),
+        ("checkpoints/best.pt", "half", "best.pt: cut off or no checkpoint"),
+        ("checkpoints/best.pt", "other", "best.pt: no checkpoint of face2exp"),
+        ("config.yaml", None, "no run directory: `face2exp train` makes one"),
+        ("config.yaml", b"", "config.yaml: holds no configuration"),
+        ("config.yaml", b"\x00\xff", "config.yaml: not readable as YAML"),
+    ],
+)
+def test_evaluate_and_predict_with_a_broken_run(
+    capsys: Capture,
+    squares_root: Path,
+    run: Path,
+    contents: Contents,
+    command: str,
+    file: str,
+    content: bytes | str | None,
+    message: str,
+) -> None:
+    path = run / file
+    if content is None:
+        path.unlink()
+    elif content == "half":
+        path.write_bytes(path.read_bytes()[:20_000])
+    elif content == "other":
+        torch.save({"weights": 1}, path)
+    else:
+        assert isinstance(content, bytes)
+        path.write_bytes(content)
+    before = contents(run)
+    rest = (
+        ("--data-root", squares_root)
+        if command == "evaluate"
+        else (squares_root / "squares" / "test" / "sad" / "0.png",)
+    )
+    assert message in fail(capsys, command, run, *rest)
+    assert contents(run) == before
+
+
+@pytest.mark.parametrize("kind", ["gone", "file", "empty folder"])
+def test_evaluate_what_is_no_run(capsys: Capture, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "run"
+    if kind == "file":
+        path.write_text("")
+    elif kind == "empty folder":
+        path.mkdir()
+    assert f"{path}: no run directory" in fail(capsys, "evaluate", path)
+    assert f"{path}: no run directory" in fail(capsys, "predict", path, "x.png")
+
+
+def test_evaluate_without_the_data(capsys: Capture, run: Path, contents: Contents) -> None:
+    before = contents(run)
+    assert "give --data-root" in fail(capsys, "evaluate", run, "--split", "test")
+    assert contents(run) == before

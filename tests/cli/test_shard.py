@@ -11,7 +11,7 @@ import pytest
 from face2exp_lib.cli import shard as cli_shard
 from face2exp_lib.cli.main import main
 from face2exp_lib.preparation import sharding
-from tests.cli.test_main import Capture, fail, succeed
+from tests.cli.commands import Capture, fail, succeed
 from tests.data.formats.trees import jpeg, labelled, pack, record
 from tests.preparation.test_shard_tables import tar
 

@@ -10,7 +10,7 @@ import yaml
 from face2exp_lib.comparison.summary import paired_over_seeds
 from face2exp_lib.runs.analyse import WINDOWS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MEASURES = ("overall_accuracy", "mean_class_accuracy", "std_class_accuracy")
 ARMS = {
     "meta": "Meta-Face2Exp",

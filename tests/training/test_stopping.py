@@ -19,7 +19,7 @@ from face2exp_lib.training.loop import train
 
 Tiny = Callable[..., RunConfig]
 resource = pytest.importorskip("resource", reason="signals and limits of Unix")
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_sigterm_finishes_the_step_saves_and_resumes_to_the_bit(

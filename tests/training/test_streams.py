@@ -20,7 +20,7 @@ from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.training import loop as training
 from face2exp_lib.training.loop import train
 from tests.run_data import run_data
-from tests.training.test_loop import assert_same_run
+from tests.training.runs import assert_same_run
 
 Tiny = Callable[..., RunConfig]
 pytestmark = [
