@@ -33,8 +33,9 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from face2exp_lib.methods.feedback import FeedbackHistory, feedback_coefficient
-from face2exp_lib.methods.meta_face2exp import MetaBatch, MetaOptions, descend, meta_step
-from face2exp_lib.methods.passes import PLAIN, Compute, compile_networks, gradients
+from face2exp_lib.methods.meta_face2exp import MetaOptions, meta_step
+from face2exp_lib.methods.method import StepBatch
+from face2exp_lib.methods.passes import PLAIN, Compute, compile_networks, descend, gradients
 from face2exp_lib.networks import build_network, frozen_running_stats
 from face2exp_lib.runtime.provenance import environment
 from face2exp_lib.runtime.storage import write_json
@@ -43,11 +44,11 @@ from face2exp_lib.runtime.storage import write_json
 SETTINGS = {"resnet50": (112, 32, 32), "resnet50_batch_8": (112, 8, 8), "small": (64, 32, 32)}
 ETA, MOMENTUM = 1e-3, 0.9
 REFERENCE = "public_order"
-Step = Callable[[nn.Module, nn.Module, SGD, SGD, MetaBatch], object]
+Step = Callable[[nn.Module, nn.Module, SGD, SGD, StepBatch], object]
 
 
 def public_order(
-    base: nn.Module, adaptation: nn.Module, optimiser_b: SGD, optimiser_a: SGD, batch: MetaBatch
+    base: nn.Module, adaptation: nn.Module, optimiser_b: SGD, optimiser_a: SGD, batch: StepBatch
 ) -> None:
     """One B graph over everything, waiting for A; f from two losses."""
     n, m = len(batch.x_fer), len(batch.x_fr)
@@ -69,7 +70,7 @@ def public_order(
 
 
 def algorithm_1(
-    base: nn.Module, adaptation: nn.Module, optimiser_b: SGD, optimiser_a: SGD, batch: MetaBatch
+    base: nn.Module, adaptation: nn.Module, optimiser_b: SGD, optimiser_a: SGD, batch: StepBatch
 ) -> None:
     """Algorithm 1 line by line: B labels in a pass without graph and learns in another, at last."""
     params_b, params_a = list(base.parameters()), list(adaptation.parameters())
@@ -109,7 +110,7 @@ def make(
         return drawn.contiguous(memory_format=memory_format)
 
     y_fer = torch.randint(7, (n,), generator=generator)
-    batch = MetaBatch(images(n), y_fer, images(m), images(m))
+    batch = StepBatch(images(n), y_fer, images(m), images(m))
     history = FeedbackHistory()
 
     def step() -> None:

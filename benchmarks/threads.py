@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.optim import SGD
 
 from face2exp_lib.methods.feedback import FeedbackHistory
-from face2exp_lib.methods.meta_face2exp import MetaBatch, MetaOptions, meta_step
+from face2exp_lib.methods.meta_face2exp import MetaOptions, meta_step
+from face2exp_lib.methods.method import StepBatch
 from face2exp_lib.networks import Backbone, build_network
 from face2exp_lib.runtime.provenance import environment
 from face2exp_lib.runtime.storage import write_json
@@ -46,7 +47,7 @@ def make(net: Backbone, threads: int) -> tuple[Callable[[], object], int]:
         return torch.randn(number, 3, side, side, generator=generator)
 
     y_fer = torch.randint(7, (n,), generator=generator)
-    batch = MetaBatch(images(n), y_fer, images(m), images(m))
+    batch = StepBatch(images(n), y_fer, images(m), images(m))
     history = FeedbackHistory()
     return lambda: meta_step(*networks, *optimisers, batch, MetaOptions(), history), 0
 

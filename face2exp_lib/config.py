@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from face2exp_lib.augmentation.patches import AugOptions
 from face2exp_lib.data.sources import STRICT, Data
+from face2exp_lib.methods import METHODS
 from face2exp_lib.methods.class_balanced import ClassBalancedOptions
-from face2exp_lib.methods.cost import Method
 from face2exp_lib.methods.fixmatch import FixMatchOptions
 from face2exp_lib.methods.meta_face2exp import MetaOptions
 from face2exp_lib.methods.meta_pseudo_labels import MetaPseudoLabelsOptions
@@ -112,6 +112,12 @@ class TelemetryOptions:
     tensorboard: bool = False
 
 
+def _is_method(name: str) -> str:
+    if name not in METHODS:
+        raise ValueError(f"no method '{name}': take one of {', '.join(METHODS)}")
+    return name
+
+
 @dataclass(frozen=True, config=STRICT)
 class RunConfig:
     """Everything that decides a run's result, beside the images, the versions and the machine.
@@ -119,7 +125,7 @@ class RunConfig:
     Attributes:
         name: of the experiment; the default run directory is runs/<name>-<method>-seed<seed>.
         method: `meta` (Meta-Face2Exp), `supervised` (the baseline on the same labels) or a rival;
-            `plans` has them on a page.
+            `methods.METHODS` has them all, and `training.plans` their phases on a page.
         seed: of weights, draws, batches and views.
         device: `auto` takes CUDA, then Apple's MPS, then the CPU.
         meta: loss weights and readings of the paper.
@@ -146,13 +152,13 @@ class RunConfig:
     aug: AugOptions = Field(default_factory=AugOptions)
     compute: Compute = Field(default_factory=Compute)
     telemetry: TelemetryOptions = Field(default_factory=TelemetryOptions)
-    method: Method = "meta"
+    method: Annotated[str, AfterValidator(_is_method)] = "meta"
     seed: int = Field(default=0, ge=0, lt=2**32)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunConfig":
-        if self.telemetry.image_feedback_every and self.method != "meta":
+        if self.telemetry.image_feedback_every and not METHODS[self.method].image_feedback:
             raise ValueError(
                 f"telemetry.image_feedback_every: method {self.method} has no f_i: set it to 0"
             )

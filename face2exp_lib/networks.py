@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models import get_model
+from torchvision.models import ResNet, get_model
 
 from face2exp_lib.runtime.errors import Face2ExpError
 
@@ -38,7 +38,32 @@ class ResidualBlock(nn.Module):
         return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
 
 
-class SmallResNet(nn.Module):
+class FaceNetwork(nn.Module):
+    """A backbone: images to features, and a last layer from these to logits."""
+
+    fc: nn.Module  # the last layer's name in checkpoints
+
+    def features(self, x: Tensor) -> Tensor:
+        """(N, 3, s, s) images to (N, D), what the last layer reads."""
+        raise NotImplementedError
+
+    @property
+    def head(self) -> nn.Module:
+        """The last layer."""
+        return self.fc
+
+    @property
+    def last_maps(self) -> nn.Module:
+        """The last layer whose outputs still have a place in the image: (N, D, h, w)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, s, s) images to (N, K) logits."""
+        logits: Tensor = self.fc(self.features(x))
+        return logits
+
+
+class SmallResNet(FaceNetwork):
     """A residual net for CPU work on faces of 40 to 70 px: 4 blocks, 0.3 M weights."""
 
     def __init__(self, num_classes: int) -> None:
@@ -54,14 +79,37 @@ class SmallResNet(nn.Module):
         )
         self.fc = nn.Linear(128, num_classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, s, s) images to (N, K) logits."""
-        return self.fc(self.blocks(self.stem(x)).mean((2, 3)))
+    def features(self, x: Tensor) -> Tensor:
+        return self.blocks(self.stem(x)).mean((2, 3))
+
+    @property
+    def last_maps(self) -> nn.Module:
+        return self.blocks
+
+
+class LargeResNet(FaceNetwork):
+    """A ResNet of torchvision with a last layer for other classes, and the two taken apart."""
+
+    def __init__(self, network: ResNet, num_classes: int) -> None:
+        super().__init__()
+        for name, part in network.named_children():  # in the order in which they follow each other
+            self.add_module(name, part)
+        self.fc = nn.Linear(network.fc.in_features, num_classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        *parts, _ = self.children()
+        for part in parts:
+            x = part(x)
+        return x.flatten(1)
+
+    @property
+    def last_maps(self) -> nn.Module:
+        return self.get_submodule("layer4")
 
 
 def build_network(
     backbone: Backbone, num_classes: int, *, pretrained: bool, seed: int
-) -> nn.Module:
+) -> FaceNetwork:
     """A freshly initialised network.
 
     Args:
@@ -91,8 +139,8 @@ def build_network(
                 f"({error}): connect once, or put the file into "
                 f"{torch.hub.get_dir()}/checkpoints, or set network.pretrained to false"
             ) from error
-        network.fc = nn.Linear(network.fc.in_features, num_classes)
-        return network.to(memory_format=torch.channels_last)  # the faster layout for convolutions
+        # the faster layout for convolutions
+        return LargeResNet(network, num_classes).to(memory_format=torch.channels_last)
 
 
 def forward_operations(backbone: Backbone, num_classes: int, view_size: int) -> int:

@@ -174,7 +174,7 @@ def test_set_that_says_nothing_or_something_unknown(tiny: Tiny, change: str, mes
         ("data.test=[1, 2]", r"data\.test: .*dictionary"),
         ("seed=-1", r"seed: .*greater than or equal to 0"),
         ("seed=99999999999999999999", r"seed: .*less than 4294967296"),
-        ("method=magic", r"method: .*'supervised', .* or 'meta'"),
+        ("method=magic", r"method: no method 'magic': take one of supervised, .*, meta$"),
         ("device=tpu", r"device: .*'auto', 'cpu'"),
         ("name=", r"name: .*string"),
         ("name=''", r"name: .*pattern"),

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
@@ -13,7 +13,7 @@ from face2exp_lib.comparison.summary import compare_runs
 from face2exp_lib.config import RunConfig
 from face2exp_lib.figures.runs import run_replay
 from face2exp_lib.figures.style import class_accuracies
-from face2exp_lib.methods.cost import Method
+from face2exp_lib.methods import METHODS
 from face2exp_lib.runs.card import model_card
 from face2exp_lib.runs.evaluate import evaluate_run
 from face2exp_lib.runtime.storage import read_jsonl
@@ -43,7 +43,7 @@ def strict(path: Path) -> dict[str, Any]:
     return content
 
 
-@pytest.mark.parametrize("method", get_args(Method))
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_learns_without_a_class(
     tiny: Tiny, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
 ) -> None:

@@ -8,8 +8,10 @@ from urllib.error import URLError
 import pytest
 import torch
 from torch import nn
+from torchvision.models import get_model
 
 from face2exp_lib.networks import (
+    Backbone,
     SmallResNet,
     build_network,
     forward_operations,
@@ -39,6 +41,20 @@ def test_small_net_has_the_number_of_weights_that_it_says() -> None:
 def test_resnet18_maps_images_to_logits() -> None:
     network = build_network("resnet18", 7, pretrained=False, seed=0)
     assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+def test_a_large_net_is_torchvision_s_with_another_last_layer(backbone: Backbone) -> None:
+    """The same weights under the same names give the same bits."""
+    network = build_network(backbone, 7, pretrained=False, seed=0)
+    published = get_model(backbone, num_classes=7)
+    published.load_state_dict(network.state_dict())
+    assert list(network.state_dict()) == list(published.state_dict())
+    images = torch.rand(2, 3, 64, 64)
+    for net in (network, published):
+        net.to(memory_format=torch.channels_last).train()
+    assert torch.equal(network(images), published(images))
+    assert torch.equal(network.head(network.features(images)), published(images))
 
 
 def test_weights_are_a_function_of_the_seed_alone() -> None:

@@ -5,17 +5,19 @@ and backward passes with the library, a backward pass as two.
 """
 
 # %% stub
-from face2exp_lib.methods.cost import step_passes
+from face2exp_lib.methods import METHODS
+from face2exp_lib.methods.meta_face2exp import MetaOptions
 
-meta = step_passes("meta", 32, 32)
-supervised = step_passes("supervised", 32, 0)
+meta = METHODS["meta"].cost(MetaOptions(), 32, 32)
+supervised = METHODS["supervised"].cost(None, 32, 0)
 steps = 500
 
 # %% solution
-from face2exp_lib.methods.cost import step_passes
+from face2exp_lib.methods import METHODS
+from face2exp_lib.methods.meta_face2exp import MetaOptions
 
-meta = step_passes("meta", 32, 32)
-supervised = step_passes("supervised", 32, 0)
+meta = METHODS["meta"].cost(MetaOptions(), 32, 32)
+supervised = METHODS["supervised"].cost(None, 32, 0)
 steps = int(500 * meta.cost / supervised.cost)
 
 # %% check

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from face2exp_lib.comparison.summary import LENGTHS, MEASURES
+from face2exp_lib.comparison.summary import LENGTHS
+from face2exp_lib.evaluation.metrics import MEASURES
 from face2exp_lib.preparation.audit import Audit
 from face2exp_lib.preparation.audited_sets import AuditedSet
 from face2exp_lib.preparation.fingerprints import BITS

@@ -11,7 +11,6 @@ from pydantic import dataclasses as checked
 
 from face2exp_lib.config import RunConfig, find_config, load_config
 from face2exp_lib.data.sources import STRICT
-from face2exp_lib.methods.cost import Method
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.training.phases import NO_PASSES
 from face2exp_lib.training.plans import Plan
@@ -110,7 +109,7 @@ class PlanLength:
 
 def read_comparison(
     paths: Sequence[Path | str],
-    methods: Sequence[Method] = (),
+    methods: Sequence[str] = (),
     changes: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Read a comparison's file, or make one of run configs, whose methods are then the arms.
@@ -154,7 +153,7 @@ def _read(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _of_run_configs(paths: Sequence[Path], methods: Sequence[Method]) -> dict[str, Any]:
+def _of_run_configs(paths: Sequence[Path], methods: Sequence[str]) -> dict[str, Any]:
     arms: dict[str, Changes] = {}
     for path in paths:
         own = {"config": str(path)}

@@ -25,11 +25,11 @@ from face2exp_lib.comparison.arms import (
     at_budget,
     plan_length,
 )
-from face2exp_lib.comparison.summary import LENGTHS, MEASURES, compare_runs
+from face2exp_lib.comparison.summary import LENGTHS, compare_runs
 from face2exp_lib.config import RunConfig, config_digest, dump_config, load_config
 from face2exp_lib.data.sources import Data
 from face2exp_lib.data.splits import RunData, read_run_data
-from face2exp_lib.evaluation.metrics import evaluation_path, read_evaluation
+from face2exp_lib.evaluation.metrics import MEASURES, evaluation_path, read_evaluation
 from face2exp_lib.runs.evaluate import evaluate_run
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.provenance import environment

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest, nct, permutation_test, t, ttest_rel, wilcoxon
 
-from face2exp_lib.evaluation.metrics import LEVEL, evaluation_path, read_evaluation
+from face2exp_lib.evaluation.metrics import LEVEL, MEASURES, evaluation_path, read_evaluation
 from face2exp_lib.evaluation.predictions import predictions_path, read_predictions
 from face2exp_lib.runtime.errors import Face2ExpError
 
-MEASURES = ("overall_accuracy", "mean_class_accuracy", "std_class_accuracy", "macro_f1")
 LENGTHS = ("num_steps", "image_passes", "image_backwards")  # of a run, whatever its seed
 ROUNDING = 1e-9
 MOST_EXACT_SEEDS = 16  # 2^16 sign flips are counted out

@@ -7,34 +7,40 @@ from torch import Tensor, nn
 
 from face2exp_lib.data.batches import DecodedFaces
 from face2exp_lib.evaluation.inference import predict_faces
+from face2exp_lib.networks import FaceNetwork
 
 MOST_PERPLEXITY = 30.0
 
 
 def penultimate_features(
-    network: nn.Module, faces: DecodedFaces, *, view_size: int, workers: int
+    network: FaceNetwork, faces: DecodedFaces, *, view_size: int, workers: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The inputs of the last layer for the centre crops of a whole set, in its order.
-
-    Args:
-        network: of `build_network`; its last layer is `fc`.
 
     Returns:
         (N, D) float32 features and (N, K) float32 class probabilities.
     """
-    rows: list[Tensor] = []
+    noted = _Noted(network)
+    probabilities = predict_faces(
+        noted, faces, view_size=view_size, workers=workers, title="features"
+    )
+    return torch.cat(noted.rows).numpy(), probabilities
 
-    def keep(_: nn.Module, inputs: tuple[Tensor]) -> None:
-        rows.append(inputs[0].detach().cpu())
 
-    hook = network.get_submodule("fc").register_forward_pre_hook(keep)
-    try:
-        probabilities = predict_faces(
-            network, faces, view_size=view_size, workers=workers, title="features"
-        )
-    finally:
-        hook.remove()
-    return torch.cat(rows).numpy(), probabilities
+class _Noted(nn.Module):
+    """A network that keeps the features of all images that pass."""
+
+    def __init__(self, network: FaceNetwork) -> None:
+        super().__init__()
+        self.network = network
+        self.rows: list[Tensor] = []
+        self.train(network.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.network.features(x)
+        self.rows.append(features.detach().cpu())
+        logits: Tensor = self.network.head(features)
+        return logits
 
 
 def on_a_plane(features: np.ndarray, seed: int = 0) -> np.ndarray:

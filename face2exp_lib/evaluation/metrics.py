@@ -12,6 +12,13 @@ from face2exp_lib.evaluation.predictions import Predictions
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import read_json
 
+MEASURES = {  # of a network over a labelled set
+    "overall_accuracy": "accuracy over all images",
+    "mean_class_accuracy": "mean over the classes of their accuracy",
+    "std_class_accuracy": "standard deviation over the classes",
+    "macro_f1": "macro F1",
+}
+
 
 def count_confusions(y_true: np.ndarray, y_pred: np.ndarray, num_classes: int) -> np.ndarray:
     """Confusion matrix as counts: rows are true classes, columns are predictions. (K, K) int64.
@@ -67,7 +74,7 @@ def measures(confusion: np.ndarray) -> dict[str, np.ndarray]:
         confusion: (..., K, K) counts, rows are true classes; the same ones are empty in all.
 
     Returns:
-        measure -> (...) values.
+        (...) values of each of `MEASURES`.
     """
     there = np.flatnonzero(confusion.sum(-1).reshape(-1, confusion.shape[-1]).any(0))
     hits, images, predictions = (
@@ -211,15 +218,12 @@ EVALUATION_KEYS = (
     "method",
     "num_images",
     "label_budget",
-    "overall_accuracy",
-    "mean_class_accuracy",
-    "std_class_accuracy",
+    *MEASURES,
     "per_class_accuracy",
     "confusion_matrix",
     "class_names",
     "flip",
     "intervals",
-    "macro_f1",
 )
 
 

@@ -23,7 +23,7 @@ def comparison_figure(result: dict[str, Any], measure: str = "mean_class_accurac
 
     Args:
         result: a `comparison.json`.
-        measure: one of `summary.MEASURES`.
+        measure: one of `metrics.MEASURES`.
     """
     compared = result["compared"]
     panel = 60 + 30 * len(result["comparison"]["arms"])  # px

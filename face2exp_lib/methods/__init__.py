@@ -1,9 +1,10 @@
-"""Other ways to learn from the same faces: one module, one step function and one paper each.
+"""Every way to learn from the same faces, by its name in a config (`method`): one file and one
+paper each.
 
-A rival takes raw modules, optimisers, a batch and its options, updates in place and returns
-detached 0-d tensors, as `meta_face2exp.meta_step` does. It is made of the same passes (`passes`),
-so precision, micro-batches and memory are the same, too. Its inputs are those of Meta-Face2Exp:
-labelled FER faces, and the plain and the augmented view of unlabelled FR faces.
+A method's step takes raw modules, optimisers, a batch and its options, updates in place and returns
+detached 0-d tensors. All are made of the same passes (`passes`), so precision, micro-batches and
+memory are the same, too. Their inputs are those of Meta-Face2Exp: labelled FER faces, and the plain
+and the augmented view of unlabelled FR faces.
 
 All of them keep the project's batch-norm policy (`networks.frozen_running_stats`): each pass is
 normalised by its own batch, and of a network that sees labels only the labelled pass moves the
@@ -11,3 +12,29 @@ running statistics. The released code of UDA, FixMatch and Meta Pseudo Labels no
 and unlabelled images together. Nor do weights get averaged over time here, as all three do for
 evaluation.
 """
+
+from face2exp_lib.methods.class_balanced import CLASS_BALANCED
+from face2exp_lib.methods.fixmatch import FIXMATCH
+from face2exp_lib.methods.meta_face2exp import META
+from face2exp_lib.methods.meta_pseudo_labels import META_PSEUDO_LABELS
+from face2exp_lib.methods.method import Method
+from face2exp_lib.methods.noisy_student import NOISY_STUDENT
+from face2exp_lib.methods.pseudo_label import PSEUDO_LABEL
+from face2exp_lib.methods.scn import SCN
+from face2exp_lib.methods.supervised import SUPERVISED
+from face2exp_lib.methods.uda import UDA
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        SUPERVISED,
+        CLASS_BALANCED,
+        SCN,
+        PSEUDO_LABEL,
+        NOISY_STUDENT,
+        UDA,
+        FIXMATCH,
+        META_PSEUDO_LABELS,
+        META,
+    )
+}

@@ -15,8 +15,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from face2exp_lib.methods.meta_face2exp import descend
-from face2exp_lib.methods.passes import PLAIN, Compute, gradient_pass
+from face2exp_lib.methods.cost import learning
+from face2exp_lib.methods.method import Losses, Method, StepContext
+from face2exp_lib.methods.passes import PLAIN, Compute, descend, gradient_pass
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def class_balanced_step(
     y_fer: Tensor,
     weights: Tensor,
     compute: Compute = PLAIN,
-) -> dict[str, Tensor]:
+) -> Losses:
     """One update on the weighted labelled loss; with equal weights it is `supervised_step`.
 
     Args:
@@ -77,3 +78,26 @@ def class_balanced_step(
     s = gradient_pass(network, x_fer, y_fer, compute, criterion=weighted)
     descend(optimiser, list(network.parameters()), s.grad)
     return {"loss_s": s.loss}
+
+
+def step(given: StepContext) -> Losses:
+    """With the weights of the labelled set's own counts."""
+    weights = class_weights(given.class_counts, given.options.beta).float()
+    return class_balanced_step(
+        given.networks["base"],
+        given.optimisers["base"],
+        given.batch.x_fer,
+        given.batch.y_fer,
+        weights.to(given.batch.x_fer.device),
+        given.compute,
+    )
+
+
+CLASS_BALANCED = Method(
+    name="class_balanced",
+    title="supervised, class-balanced loss",
+    step=step,
+    cost=lambda options, n, m: learning(n),
+    options=ClassBalancedOptions,
+    unlabelled=False,
+)

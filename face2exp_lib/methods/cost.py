@@ -6,23 +6,8 @@ optimisers.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 from face2exp_lib.methods.feedback import FeedbackWay
-
-Method = Literal[
-    "supervised",
-    "class_balanced",
-    "scn",
-    "pseudo_label",
-    "noisy_student",
-    "uda",
-    "fixmatch",
-    "meta_pseudo_labels",
-    "meta",
-]
-
-LABELS_ALONE: tuple[Method, ...] = ("supervised", "class_balanced", "scn")
 
 # In forward passes: the gradient by a layer's weights and the one by its inputs take one
 # multiplication of the forward pass's size each.
@@ -69,43 +54,3 @@ def feedback_passes(way: FeedbackWay, n: int) -> Passes:
     if way == "none":
         return looking(0)
     return learning(n) if way == "exact" else looking(2 * n)
-
-
-def step_passes(
-    method: Method,
-    n: int,
-    m: int,
-    *,
-    feedback: FeedbackWay = "exact",
-    moving_target: bool = False,
-    together: bool = False,
-) -> Passes:
-    """Passes of one step.
-
-    Args:
-        method: whose step.
-        n: labelled (FER) images in a batch.
-        m: unlabelled (FR) images in a batch.
-        feedback: how it is measured, in the two methods that have it.
-        moving_target: of Meta-Face2Exp, where `consistency_target` is `moving`.
-        together: of Meta-Face2Exp, where `batch_norm` is: every pass takes both kinds of images.
-    """
-    match method:
-        case "supervised" | "class_balanced" | "scn":
-            return learning(n)
-        case "pseudo_label":  # labels and learns in one pass
-            return learning(n + m)
-        case "noisy_student" | "uda" | "fixmatch":
-            return learning(n + m) + looking(m)
-        case "meta_pseudo_labels":
-            student = learning(m) + feedback_passes(feedback, n)
-            # looks at Aug(x_FR) to label it and at x_FR for UDA's target
-            teacher = learning(n + m) + looking(2 * m)
-            return student + teacher
-        case "meta":
-            if together:
-                n = m = n + m
-            adaptation = learning(m) + feedback_passes(feedback, n)
-            # x_FR for the labels and for line 15's gradient, if there is f; x_FER; Aug(x_FR)
-            base = (looking(m) if feedback == "none" else learning(m)) + learning(n + m)
-            return adaptation + base + learning(m if moving_target else 0)

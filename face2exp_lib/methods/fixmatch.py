@@ -13,8 +13,16 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from face2exp_lib.methods.meta_face2exp import MetaBatch, descend
-from face2exp_lib.methods.passes import PLAIN, Compute, add_scaled, gradient_pass, loss_pass
+from face2exp_lib.methods.cost import learning, looking
+from face2exp_lib.methods.method import Losses, Method, StepBatch, StepContext
+from face2exp_lib.methods.passes import (
+    PLAIN,
+    Compute,
+    add_scaled,
+    descend,
+    gradient_pass,
+    loss_pass,
+)
 from face2exp_lib.networks import frozen_running_stats
 
 LEFT_OUT = -100  # a label of no class
@@ -36,10 +44,10 @@ class FixMatchOptions:
 def fixmatch_step(
     network: nn.Module,
     optimiser: SGD,
-    batch: MetaBatch,
+    batch: StepBatch,
     options: FixMatchOptions,
     compute: Compute = PLAIN,
-) -> dict[str, Tensor]:
+) -> Losses:
     """One update on l_s + lambda_u l_u (the paper's Eq. 3 and 4).
 
     Batch norm: each of the three passes by its own batch; the labelled one is remembered.
@@ -84,3 +92,23 @@ def fixmatch_step(
 def mean_over_all(scores: Tensor, labels: Tensor) -> Tensor:
     """Cross entropy in which an image left out counts as 0, as in Eq. 4, not as absent."""
     return F.cross_entropy(scores, labels, ignore_index=LEFT_OUT, reduction="sum") / len(labels)
+
+
+def step(given: StepContext) -> Losses:
+    """The same at every step."""
+    return fixmatch_step(
+        given.networks["base"],
+        given.optimisers["base"],
+        given.batch,
+        given.options,
+        given.compute,
+    )
+
+
+FIXMATCH = Method(
+    name="fixmatch",
+    title="FixMatch",
+    step=step,
+    cost=lambda options, n, m: learning(n + m) + looking(m),
+    options=FixMatchOptions,
+)

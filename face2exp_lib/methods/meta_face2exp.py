@@ -1,14 +1,13 @@
 """One step of Meta-Face2Exp: lines 5 to 17 of the paper's Algorithm 1."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from face2exp_lib.methods.cost import Passes, feedback_passes, learning, looking
 from face2exp_lib.methods.feedback import (
     FeedbackBatch,
     FeedbackHistory,
@@ -19,30 +18,18 @@ from face2exp_lib.methods.feedback import (
     image_feedback,
     total_norm,
 )
+from face2exp_lib.methods.method import Losses, Method, StepBatch, StepContext
 from face2exp_lib.methods.passes import (
     PLAIN,
     Compute,
-    Grads,
     Pass,
     add_scaled,
     confidence,
+    descend,
     gradient_pass,
     loss_pass,
 )
 from face2exp_lib.networks import frozen_running_stats
-
-
-@dataclass(frozen=True)
-class MetaBatch:
-    """Both mini-batches of a step (lines 3 and 4), augmented and normalised.
-
-    Shapes: x_fer (N, 3, s, s); y_fer (N,) int64; x_fr and x_fr_aug = Aug(x_FR) (M, 3, s, s).
-    """
-
-    x_fer: Tensor
-    y_fer: Tensor
-    x_fr: Tensor
-    x_fr_aug: Tensor
 
 
 @dataclass(frozen=True)
@@ -107,13 +94,13 @@ def meta_step(
     adaptation: nn.Module,
     optimiser_b: SGD,
     optimiser_a: SGD,
-    batch: MetaBatch,
+    batch: StepBatch,
     options: MetaOptions,
     history: FeedbackHistory,
     compute: Compute = PLAIN,
     *,
     by_image: bool = False,
-) -> dict[str, Tensor]:
+) -> Losses:
     """Update A, then B, in place.
 
     Args:
@@ -204,7 +191,7 @@ def meta_step(
 
 
 def consistency_pass(
-    base: nn.Module, batch: MetaBatch, logits_fr: Tensor, options: MetaOptions, compute: Compute
+    base: nn.Module, batch: StepBatch, logits_fr: Tensor, options: MetaOptions, compute: Compute
 ) -> Pass:
     """L_c (Eq. 4) and the gradient of w_c times it; `logits_fr` is B(x_FR), (M, K)."""
     beside = batch.x_fer if options.batch_norm == "together" else None
@@ -227,19 +214,38 @@ def consistency_pass(
     return Pass(aug.loss, add_scaled(aug.grad, target.grad), aug.logits)
 
 
-def supervised_step(
-    network: nn.Module, optimiser: SGD, x_fer: Tensor, y_fer: Tensor, compute: Compute = PLAIN
-) -> dict[str, Tensor]:
-    """One update on L_s alone (Eq. 3): the baseline, the warm start and the fine-tune."""
-    s = gradient_pass(network, x_fer, y_fer, compute)
-    descend(optimiser, list(network.parameters()), s.grad)
-    return {"loss_s": s.loss}
+def step(given: StepContext) -> Losses:
+    """With the ramp's weights."""
+    return meta_step(
+        given.networks["base"],
+        given.networks["adaptation"],
+        given.optimisers["base"],
+        given.optimisers["adaptation"],
+        given.batch,
+        given.options.at(given.step),
+        given.history,
+        given.compute,
+        by_image=given.by_image,
+    )
 
 
-@torch.no_grad()
-def descend(optimiser: SGD, parameters: Sequence[nn.Parameter], grads: Grads) -> None:
-    """One step of the optimiser along given gradients."""
-    for parameter, grad in zip(parameters, grads, strict=True):
-        parameter.grad = grad
-    optimiser.step()
-    optimiser.zero_grad()
+def cost(options: MetaOptions, n: int, m: int) -> Passes:
+    """Of one step."""
+    if options.batch_norm == "together":  # every pass takes both kinds of images
+        n = m = n + m
+    adaptation = learning(m) + feedback_passes(options.feedback, n)
+    # x_FR for the labels and for line 15's gradient, if there is f; x_FER; Aug(x_FR)
+    base = (looking(m) if options.feedback == "none" else learning(m)) + learning(n + m)
+    return adaptation + base + learning(m if options.consistency_target == "moving" else 0)
+
+
+META = Method(
+    name="meta",
+    title="Meta-Face2Exp",
+    step=step,
+    cost=cost,
+    options=MetaOptions,
+    networks=("base", "adaptation"),
+    finetunes=True,
+    image_feedback=True,
+)

@@ -30,6 +30,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from face2exp_lib.methods.cost import Passes, feedback_passes, learning, looking
 from face2exp_lib.methods.feedback import (
     FeedbackHistory,
     FeedbackNorm,
@@ -37,12 +38,13 @@ from face2exp_lib.methods.feedback import (
     begin_feedback,
     feedback_used,
 )
-from face2exp_lib.methods.meta_face2exp import MetaBatch, descend
+from face2exp_lib.methods.method import Losses, Method, StepBatch, StepContext
 from face2exp_lib.methods.passes import (
     PLAIN,
     Compute,
     add_scaled,
     confidence,
+    descend,
     gradient_pass,
     loss_pass,
 )
@@ -102,14 +104,14 @@ def meta_pseudo_labels_step(
     student: nn.Module,
     optimiser_t: SGD,
     optimiser_s: SGD,
-    batch: MetaBatch,
+    batch: StepBatch,
     options: MetaPseudoLabelsOptions,
     *,
     progress: float,
     history: FeedbackHistory,
     generator: torch.Generator,
     compute: Compute = PLAIN,
-) -> dict[str, Tensor]:
+) -> Losses:
     """Update the student, then the teacher, in place.
 
     Batch norm: as in `meta_step`. Every pass goes by its own batch; the student remembers its pass
@@ -178,3 +180,38 @@ def meta_pseudo_labels_step(
     if measured.loss_s_after is not None:
         losses["loss_s_after"] = measured.loss_s_after
     return losses
+
+
+def step(given: StepContext) -> Losses:
+    """The teacher is `base`, the student `adaptation`."""
+    return meta_pseudo_labels_step(
+        given.networks["base"],
+        given.networks["adaptation"],
+        given.optimisers["base"],
+        given.optimisers["adaptation"],
+        given.batch,
+        given.options,
+        progress=given.progress,
+        history=given.history,
+        generator=given.generator("labels"),
+        compute=given.compute,
+    )
+
+
+def cost(options: MetaPseudoLabelsOptions, n: int, m: int) -> Passes:
+    """Of one step."""
+    student = learning(m) + feedback_passes(options.feedback, n)
+    # looks at Aug(x_FR) to label it and at x_FR for UDA's target
+    teacher = learning(n + m) + looking(2 * m)
+    return student + teacher
+
+
+META_PSEUDO_LABELS = Method(
+    name="meta_pseudo_labels",
+    title="Meta Pseudo Labels",
+    step=step,
+    cost=cost,
+    options=MetaPseudoLabelsOptions,
+    networks=("base", "adaptation"),
+    finetunes=True,
+)

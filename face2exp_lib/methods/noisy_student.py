@@ -12,10 +12,8 @@ The paper noises by augmentation, by dropout before the last layer and by stocha
 backbones have no stochastic depth: the first two remain.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -23,18 +21,20 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from face2exp_lib.methods.meta_face2exp import MetaBatch, descend
+from face2exp_lib.methods.cost import learning, looking
+from face2exp_lib.methods.method import Losses, Method, Rounds, StepBatch, StepContext
 from face2exp_lib.methods.passes import (
     PLAIN,
     Compute,
     add_scaled,
     confidence,
-    eager,
+    descend,
     gradient_pass,
     loss_pass,
 )
-from face2exp_lib.networks import frozen_running_stats
+from face2exp_lib.networks import FaceNetwork, frozen_running_stats
 from face2exp_lib.runtime import distributed as world
+from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.seeding import numpy_generator
 
 
@@ -90,29 +90,49 @@ def choose_images(
     return np.sort(np.concatenate(chosen))
 
 
+class DroppedOut(nn.Module):
+    """A network that loses a share of its last layer's inputs, drawn anew in every pass.
+
+    It is `nn.Dropout` with a generator of its own, so that a resumed run drops the same inputs.
+    """
+
+    def __init__(self, network: FaceNetwork, rate: float, generator: torch.Generator) -> None:
+        super().__init__()
+        self.network, self.rate, self.generator = network, rate, generator
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, s, s) images to (N, K) logits."""
+        features = self.network.features(x)
+        drawn = world.size() * len(features)  # for the whole batch, however it is shared out
+        kept = torch.rand(drawn, *features.shape[1:], generator=self.generator) >= self.rate
+        kept = kept[world.share(drawn)]
+        logits: Tensor = self.network.head(features * (kept.to(features) / (1 - self.rate)))
+        return logits
+
+
 def noisy_student_step(
-    student: nn.Module,
+    student: FaceNetwork,
     teacher: nn.Module,
     optimiser: SGD,
-    batch: MetaBatch,
+    batch: StepBatch,
     options: NoisyStudentOptions,
     generator: torch.Generator,
     compute: Compute = PLAIN,
-) -> dict[str, Tensor]:
+) -> Losses:
     """One update of the student on true and pseudo labels. The teacher is left as it is.
 
     Batch norm: the teacher uses its running statistics; the student's two passes go by their own
     batch, and the labelled one is remembered.
 
     Args:
-        student: in training mode, its last layer named `fc`.
+        student: in training mode.
         teacher: in evaluation mode.
         optimiser: over all the student's parameters.
         batch: x_fer (augmented too, in the paper), y_fer, x_fr for the teacher and x_fr_aug for
             the student.
         options: weight, kind of labels, dropout.
         generator: of the dropout, on the CPU.
-        compute: precision and micro-batches; the student runs uncompiled, for the dropout's sake.
+        compute: precision and micro-batches; the student runs uncompiled, in two halves.
 
     Returns:
         Detached 0-d losses and the most probable classes `y_hat_fr`, (M,) int64, with
@@ -126,10 +146,10 @@ def noisy_student_step(
     logits_fr = loss_pass(teacher, batch.x_fr, None, compute).logits
     y_hat_fr = logits_fr.argmax(1)
     target = logits_fr.softmax(1) if options.labels == "soft" else y_hat_fr
-    with _dropout_before_last_layer(student, options.dropout, generator), eager(compute):
-        s = gradient_pass(student, batch.x_fer, batch.y_fer, compute)
-        with frozen_running_stats(student):
-            u = gradient_pass(student, batch.x_fr_aug, target, compute, weight=options.w_u)
+    noisy = DroppedOut(student, options.dropout, generator)
+    s = gradient_pass(noisy, batch.x_fer, batch.y_fer, compute)
+    with frozen_running_stats(student):
+        u = gradient_pass(noisy, batch.x_fr_aug, target, compute, weight=options.w_u)
     descend(optimiser, list(student.parameters()), add_scaled(s.grad, u.grad))
     return {
         "loss_s": s.loss,
@@ -140,21 +160,49 @@ def noisy_student_step(
     }
 
 
-@contextmanager
-def _dropout_before_last_layer(
-    network: nn.Module, rate: float, generator: torch.Generator
-) -> Iterator[None]:
-    """`nn.Dropout` with a generator of its own, so that a resumed run drops the same inputs."""
+def step(given: StepContext) -> Losses:
+    """The teacher is `base`, the student `adaptation`."""
+    student = given.networks["adaptation"]
+    assert isinstance(student, FaceNetwork)
+    return noisy_student_step(
+        student,
+        given.networks["base"].eval(),
+        given.optimisers["adaptation"],
+        given.batch,
+        given.options,
+        given.generator("dropout"),
+        given.compute,
+    )
 
-    def drop(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
-        (features,) = inputs
-        drawn = world.size() * len(features)  # for the whole batch, however it is shared out
-        kept = torch.rand(drawn, *features.shape[1:], generator=generator) >= rate
-        kept = kept[world.share(drawn)]
-        return (features * (kept.to(features) / (1 - rate)),)
 
-    handle = network.get_submodule("fc").register_forward_pre_hook(drop)
-    try:
-        yield
-    finally:
-        handle.remove()
+def choose(options: NoisyStudentOptions, probabilities: np.ndarray, seed: int) -> np.ndarray:
+    """The images of a round, as `Rounds.choose` has them.
+
+    Raises:
+        Face2ExpError: if the teacher is sure of none.
+    """
+    num_images, num_classes = probabilities.shape
+    rows = choose_images(
+        probabilities,
+        per_class=options.per_class or num_images // num_classes,
+        seed=seed,
+        threshold=options.threshold,
+    )
+    if len(rows) == 0:
+        raise Face2ExpError(
+            f"noisy_student.threshold {options.threshold}: the teacher is as sure as that of no "
+            "image: lower it (--resume --changed), or train its first teacher longer in another "
+            "run (training.warm_start_steps)"
+        )
+    return rows
+
+
+NOISY_STUDENT = Method(
+    name="noisy_student",
+    title="Noisy Student",
+    step=step,
+    cost=lambda options, n, m: learning(n + m) + looking(m),
+    options=NoisyStudentOptions,
+    networks=("base", "adaptation"),
+    rounds=Rounds(number=lambda options: options.rounds, choose=choose),
+)

@@ -18,6 +18,7 @@ import torch.autograd.forward_ad as forward_mode
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.optim import SGD
 
 from face2exp_lib.networks import Backbone
 from face2exp_lib.runtime import distributed as world
@@ -218,6 +219,15 @@ def add_scaled(grads: Grads, more: Grads, scale: Tensor | None = None) -> Grads:
     for grad, other in zip(grads, more, strict=True):
         grad.add_(other if scale is None else scale * other)
     return grads
+
+
+@torch.no_grad()
+def descend(optimiser: SGD, parameters: Sequence[nn.Parameter], grads: Grads) -> None:
+    """One step of the optimiser along given gradients."""
+    for parameter, grad in zip(parameters, grads, strict=True):
+        parameter.grad = grad
+    optimiser.step()
+    optimiser.zero_grad()
 
 
 def compile_networks(networks: Iterable[nn.Module], compute: Compute) -> None:

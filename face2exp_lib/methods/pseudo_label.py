@@ -8,11 +8,19 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD
 
-from face2exp_lib.methods.meta_face2exp import MetaBatch, descend
-from face2exp_lib.methods.passes import PLAIN, Compute, add_scaled, confidence, gradient_pass
+from face2exp_lib.methods.cost import learning
+from face2exp_lib.methods.method import Losses, Method, StepBatch, StepContext
+from face2exp_lib.methods.passes import (
+    PLAIN,
+    Compute,
+    add_scaled,
+    confidence,
+    descend,
+    gradient_pass,
+)
 from face2exp_lib.networks import frozen_running_stats
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -55,11 +63,11 @@ def unlabelled_weight(options: PseudoLabelOptions, progress: float) -> float:
 def pseudo_label_step(
     network: nn.Module,
     optimiser: SGD,
-    batch: MetaBatch,
+    batch: StepBatch,
     options: PseudoLabelOptions,
     progress: float,
     compute: Compute = PLAIN,
-) -> dict[str, Tensor]:
+) -> Losses:
     """One update on CE(y_FER) + alpha(t) CE(y_hat_FR), where y_hat_FR = argmax of the same pass.
 
     Batch norm: labelled and unlabelled pass by their own batch; the labelled one is remembered.
@@ -89,3 +97,24 @@ def pseudo_label_step(
         "y_hat_fr": y_hat_fr,
         "confidence_fr": confidence(u.logits, y_hat_fr),
     }
+
+
+def step(given: StepContext) -> Losses:
+    """At the ramp's weight."""
+    return pseudo_label_step(
+        given.networks["base"],
+        given.optimisers["base"],
+        given.batch,
+        given.options,
+        given.progress,
+        given.compute,
+    )
+
+
+PSEUDO_LABEL = Method(
+    name="pseudo_label",
+    title="Pseudo-Label",
+    step=step,
+    cost=lambda options, n, m: learning(n + m),  # labels and learns in one pass
+    options=PseudoLabelOptions,
+)

@@ -7,7 +7,7 @@ are wrong change.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +15,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from face2exp_lib.methods.meta_face2exp import descend
-from face2exp_lib.methods.passes import PLAIN, Compute, eager, gradient_pass
+from face2exp_lib.methods.cost import learning
+from face2exp_lib.methods.method import Losses, Method, Preparation, StepContext
+from face2exp_lib.methods.passes import PLAIN, Compute, descend, gradient_pass
+from face2exp_lib.networks import FaceNetwork
+from face2exp_lib.runtime.errors import Face2ExpError
 
 
 @dataclass(frozen=True)
@@ -59,35 +62,23 @@ class ScaledNetwork(nn.Module):
 
     Importances are positive, so the most probable class is the same without the head: the network
     is deployed alone.
-
-    Args:
-        network: its last layer is named `fc`.
-        head: see `build_importance_head`.
     """
 
-    def __init__(self, network: nn.Module, head: ImportanceHead) -> None:
+    def __init__(self, network: FaceNetwork, head: ImportanceHead) -> None:
         super().__init__()
         self.network, self.head = network, head
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, s, s) images to (N, K + 1): scaled logits and, last, the importance."""
-        features: list[Tensor] = []
-
-        def keep(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-            features.append(inputs[0])
-
-        handle = self.network.get_submodule("fc").register_forward_pre_hook(keep)
-        try:
-            logits = self.network(x)
-        finally:
-            handle.remove()
-        importance = self.head(features[0])[:, None]
+        features = self.network.features(x)
+        logits = self.network.head(features)
+        importance = self.head(features)[:, None]
         return torch.cat([importance * logits, importance], 1)
 
 
-def build_importance_head(network: nn.Module, seed: int) -> ImportanceHead:
-    """A head for a network whose last layer is named `fc`; the global random state is kept."""
-    last_layer = network.get_submodule("fc")
+def build_importance_head(network: FaceNetwork, seed: int) -> ImportanceHead:
+    """A head beside a network's own; the global random state is kept."""
+    last_layer = network.head
     assert isinstance(last_layer, nn.Linear)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -144,7 +135,7 @@ def scn_step(
     options: ScnOptions,
     epoch: int,
     compute: Compute = PLAIN,
-) -> dict[str, Tensor]:
+) -> Losses:
     """One update of network and head on L_WCE + w_rank L_RR; no unlabelled face is used.
 
     Batch norm: the one pass moves the running statistics.
@@ -156,7 +147,7 @@ def scn_step(
         options: weights, margins and groups.
         epoch: pass over the labelled set that the batch belongs to, counted from 1.
         compute: precision and micro-batches, each with groups of its own for the regularisation.
-            The network runs uncompiled: its features are tapped.
+            The network runs uncompiled, in two halves.
 
     Returns:
         Detached 0-d losses `loss_s` (L_WCE) and `loss_rank` (L_RR), the mean `importance`, the
@@ -168,8 +159,7 @@ def scn_step(
         rank = rank_loss(importance, options.high_share, options.rank_margin)
         return F.cross_entropy(logits, labels) + options.w_rank * rank
 
-    with eager(compute):
-        both = gradient_pass(network, x_fer, y_fer, compute, criterion=loss)
+    both = gradient_pass(network, x_fer, y_fer, compute, criterion=loss)
     descend(optimiser, list(network.parameters()), both.grad)
 
     logits, importance = both.logits[:, :-1], both.logits[:, -1]
@@ -183,3 +173,52 @@ def scn_step(
         "relabelled": (y_new != y_fer).to(logits.dtype).mean(),
         "y_new": y_new,
     }
+
+
+def step(given: StepContext) -> Losses:
+    """With the labels as they stand now, and those that change noted."""
+    network, y_fer = given.networks["base"], given.batch.y_fer
+    assert isinstance(network, ScaledNetwork)
+    labels = given.extra["labels"]
+    outcome = scn_step(
+        network,
+        given.optimisers["base"],
+        given.batch.x_fer,
+        labels[given.indices_fer].to(y_fer.device),
+        given.options,
+        1 + given.step * len(y_fer) // len(labels),
+        given.compute,
+    )
+    labels[given.indices_fer] = outcome.pop("y_new").cpu()
+    return outcome
+
+
+def prepare(run: Preparation) -> None:
+    """The head, kept in checkpoints as `importance`, and the labels that may change.
+
+    Raises:
+        Face2ExpError: if a batch has no group of high importance.
+    """
+    if int(run.options.high_share * run.batch_size_fer) == 0:
+        raise Face2ExpError(
+            f"scn.high_share {run.options.high_share} of training.batch_size_fer "
+            f"{run.batch_size_fer} is not one image: raise one of them"
+        )
+    network = run.networks["base"]
+    assert isinstance(network, FaceNetwork)
+    head = build_importance_head(network, run.seed)
+    run.networks["importance"] = head
+    run.trained["base"] = ScaledNetwork(network, head)
+    run.extra["labels"] = run.labels.clone()
+
+
+SCN = Method(
+    name="scn",
+    title="Self-Cure Network",
+    step=step,
+    cost=lambda options, n, m: learning(n),
+    options=ScnOptions,
+    unlabelled=False,
+    whole_batch=True,  # ranks its images
+    prepare=prepare,
+)

@@ -16,12 +16,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from face2exp_lib.methods.meta_face2exp import MetaBatch, descend
+from face2exp_lib.methods.cost import learning, looking
+from face2exp_lib.methods.method import Losses, Method, StepBatch, StepContext
 from face2exp_lib.methods.passes import (
     PLAIN,
     Compute,
     add_scaled,
     confidence,
+    descend,
     gradient_pass,
     loss_pass,
 )
@@ -104,11 +106,11 @@ def consistency_target(
 def uda_step(
     network: nn.Module,
     optimiser: SGD,
-    batch: MetaBatch,
+    batch: StepBatch,
     options: UdaOptions,
     progress: float,
     compute: Compute = PLAIN,
-) -> dict[str, Tensor]:
+) -> Losses:
     """One update on the annealed labelled loss plus lambda times the consistency loss.
 
     Batch norm: each of the three passes by its own batch; the labelled one is remembered.
@@ -148,3 +150,24 @@ def uda_step(
         "confidence_fr": confidence(logits_fr, y_hat_fr),
         "y_learner_fr": u.logits.argmax(1),
     }
+
+
+def step(given: StepContext) -> Losses:
+    """At the annealing's threshold."""
+    return uda_step(
+        given.networks["base"],
+        given.optimisers["base"],
+        given.batch,
+        given.options,
+        given.progress,
+        given.compute,
+    )
+
+
+UDA = Method(
+    name="uda",
+    title="UDA",
+    step=step,
+    cost=lambda options, n, m: learning(n + m) + looking(m),
+    options=UdaOptions,
+)

@@ -9,28 +9,12 @@ from typing import Any
 from face2exp_lib.config import RunConfig, config_digest, load_config
 from face2exp_lib.data.draws import MISSING
 from face2exp_lib.data.formats import ADAPTERS
-from face2exp_lib.evaluation.metrics import evaluation_path, read_evaluation
+from face2exp_lib.evaluation.metrics import MEASURES, evaluation_path, read_evaluation
+from face2exp_lib.methods import METHODS
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import read_json
 from face2exp_lib.training.run_changes import read_changes, told, told_set
 
-NAMES = {
-    "meta": "Meta-Face2Exp",
-    "supervised": "supervised baseline",
-    "class_balanced": "supervised, class-balanced loss",
-    "scn": "Self-Cure Network",
-    "pseudo_label": "Pseudo-Label",
-    "noisy_student": "Noisy Student",
-    "uda": "UDA",
-    "fixmatch": "FixMatch",
-    "meta_pseudo_labels": "Meta Pseudo Labels",
-}
-MEASURES = {
-    "mean_class_accuracy": "mean over the classes of their accuracy",
-    "std_class_accuracy": "standard deviation over the classes",
-    "macro_f1": "macro F1",
-    "overall_accuracy": "accuracy over all images",
-}
 ROLES = {
     "labelled": "labelled, D_FER: what training learns from",
     "long_tailed": "labelled pool, D'_FER, from which D_FER is drawn",
@@ -96,7 +80,7 @@ def _head(config: RunConfig, finished: dict[str, Any]) -> str:
     budget = finished["label_budget"]
     facts = {
         "Task": f"the expression of a face, one of {config.data.num_classes}",
-        "Method": NAMES[config.method],
+        "Method": METHODS[config.method].title,
         "Network": f"{config.network.backbone}, from {start} weights",
         "Input": (
             f"RGB face resized to {config.data.stored_size} px, of which the centre "

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from face2exp_lib.augmentation.apply import apply_view
@@ -21,13 +21,13 @@ from face2exp_lib.augmentation.draw import centre_view
 from face2exp_lib.config import RunConfig
 from face2exp_lib.data.sets.images import decode
 from face2exp_lib.data.sets.labels import class_names
+from face2exp_lib.networks import FaceNetwork
 from face2exp_lib.preparation.face_crops import Detector, crop_to_every_face, crop_to_faces
 from face2exp_lib.runs.predict import files_of
 from face2exp_lib.runs.trained import load_trained
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import write_bytes
 
-LAST_BLOCKS = {"small": "blocks", "resnet18": "layer4", "resnet50": "layer4"}
 STRENGTH = 0.55  # of the colours over the face, at most
 SHOWN_SIDE = 448  # px of each of the two pictures in an overlay
 LONGEST_STEM = 60  # characters of an image's name that its overlay takes over
@@ -110,7 +110,7 @@ def explain_images(
 
 
 def explain(
-    config: RunConfig, network: nn.Module, pixels: Tensor, code: int | None = None
+    config: RunConfig, network: FaceNetwork, pixels: Tensor, code: int | None = None
 ) -> tuple[int, float, np.ndarray]:
     """Grad-CAM of one image.
 
@@ -130,8 +130,9 @@ def explain(
     with torch.no_grad():
         probabilities = network(view).softmax(1)[0]
     chosen = int(probabilities.argmax()) if code is None else code
-    layer = network.get_submodule(LAST_BLOCKS[config.network.backbone])
-    coarse = LayerGradCam(network, layer).attribute(view, target=chosen, relu_attributions=True)
+    coarse = LayerGradCam(network, network.last_maps).attribute(
+        view, target=chosen, relu_attributions=True
+    )
     heat = LayerAttribution.interpolate(coarse, view.shape[-2:], "bilinear")[0, 0].detach().cpu()
     highest = float(heat.max())
     heat = heat / highest if highest > 0 else heat

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from torch import nn
 
 from face2exp_lib.config import RunConfig
 from face2exp_lib.data.batches import DecodedFaces
@@ -25,7 +24,7 @@ from face2exp_lib.evaluation.two_sample_tests import (
     two_samples,
 )
 from face2exp_lib.methods.passes import threads
-from face2exp_lib.networks import build_network, choose_device
+from face2exp_lib.networks import FaceNetwork, build_network, choose_device
 from face2exp_lib.runs.trained import load_trained
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.training.plans import deployed_network, initial_seed
@@ -117,7 +116,7 @@ def _read_sets(config: RunConfig, data_root: Path | None, fer: str) -> tuple[Fac
     return getattr(data, fer), data.unlabelled
 
 
-def _initial(config: RunConfig) -> nn.Module:
+def _initial(config: RunConfig) -> FaceNetwork:
     """The run's network as training builds it."""
     network = build_network(
         config.network.backbone,
@@ -128,7 +127,7 @@ def _initial(config: RunConfig) -> nn.Module:
     return network.to(choose_device(config.device))
 
 
-def _seen(config: RunConfig, name: str, network: nn.Module, sets: list[FaceSet]) -> Seen:
+def _seen(config: RunConfig, name: str, network: FaceNetwork, sets: list[FaceSet]) -> Seen:
     names = class_names(config.data.num_classes)
     features, classes = [], []
     for number, faces in enumerate(sets):

@@ -3,15 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from face2exp_lib.config import RunConfig, load_config
-from face2exp_lib.networks import build_network, choose_device
+from face2exp_lib.networks import FaceNetwork, build_network, choose_device
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.training.checkpoint import load_checkpoint
 
 
-def load_trained(run_dir: Path | str) -> tuple[RunConfig, nn.Module, dict[str, Any]]:
+def load_trained(run_dir: Path | str) -> tuple[RunConfig, FaceNetwork, dict[str, Any]]:
     """A run's configuration, its network for inference (A, a student, or the only one) and the
     entries of its best checkpoint.
 

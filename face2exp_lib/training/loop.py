@@ -19,6 +19,7 @@ from face2exp_lib.config import RunConfig, dump_config, load_config
 from face2exp_lib.data.batches import DecodedFaces
 from face2exp_lib.data.splits import RunData, read_run_data
 from face2exp_lib.evaluation.inference import evaluate_network
+from face2exp_lib.methods.method import StepContext
 from face2exp_lib.methods.passes import compile_networks, eager, threads
 from face2exp_lib.networks import choose_device
 from face2exp_lib.runtime import distributed as world
@@ -34,7 +35,7 @@ from face2exp_lib.training.checkpoint import (
     save_state,
     way_on,
 )
-from face2exp_lib.training.phases import NO_PASSES, Phase, StepInput
+from face2exp_lib.training.phases import NO_PASSES, Phase
 from face2exp_lib.training.plans import Plan, label_budget, plan_run
 from face2exp_lib.training.run_changes import (
     changed_keys,
@@ -118,7 +119,7 @@ def _train(
     if writes and not trust and not in_memory and (sets or not goes_on):
         must_be_readable(faces_to_be_read(config, data), config.data.num_workers)
     plan = plan_run(config, data, device)
-    compile_networks(plan.networks.values(), config.compute)
+    compile_networks(plan.validated.values(), config.compute)
     validation = DecodedFaces(data.validation, config.data.stored_size, in_memory=in_memory)
     place = restore_state(run_dir, plan)
     must_keep_what_it_chose(plan.phases[place.phase], sets)
@@ -188,7 +189,7 @@ def _train(
         write_json(run_dir / "finished.json", _summary(plan, data, place, read_changes(run_dir)))
 
 
-def _steps(plan: Plan, place: Place) -> Iterator[tuple[int, Phase, StepInput, dict[str, Tensor]]]:
+def _steps(plan: Plan, place: Place) -> Iterator[tuple[int, Phase, StepContext, dict[str, Tensor]]]:
     """All steps from `place` on, with the index of their phase."""
     for index, phase in enumerate(plan.phases):
         if index >= place.phase:
@@ -198,8 +199,8 @@ def _steps(plan: Plan, place: Place) -> Iterator[tuple[int, Phase, StepInput, di
 
 
 def _of_all_processes(
-    given: StepInput, losses: dict[str, Tensor]
-) -> tuple[StepInput, dict[str, Tensor]]:
+    given: StepContext, losses: dict[str, Tensor]
+) -> tuple[StepContext, dict[str, Tensor]]:
     """The whole batch's images, and what the step told of them: means, and a row an image."""
     if world.size() == 1:
         return given, losses
@@ -257,7 +258,7 @@ def _validate(config: RunConfig, plan: Plan, faces: DecodedFaces) -> dict[str, d
 
 
 def _finite(
-    losses: dict[str, Tensor], phase: Phase, given: StepInput, place: Place
+    losses: dict[str, Tensor], phase: Phase, given: StepContext, place: Place
 ) -> dict[str, Any]:
     """Losses, the pseudo labels' mean confidence and the share that the network which learns them
     agrees with, as floats; pseudo labels as counts.

@@ -9,6 +9,7 @@ as if it had never stopped.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from typing import Any
 
@@ -23,7 +24,7 @@ from face2exp_lib.config import RunConfig
 from face2exp_lib.data.batches import Batch, ChosenFaces, DecodedFaces, StepFaces, step_batches
 from face2exp_lib.methods.cost import Passes
 from face2exp_lib.methods.feedback import FeedbackHistory
-from face2exp_lib.methods.meta_face2exp import MetaBatch
+from face2exp_lib.methods.method import Losses, StepBatch, StepContext
 from face2exp_lib.runtime import distributed as world
 from face2exp_lib.runtime.seeding import torch_generator
 
@@ -46,23 +47,6 @@ class Rate:
         )
 
 
-@dataclass(frozen=True)
-class StepInput:
-    """What a method's step is given beside its phase.
-
-    Attributes:
-        batch: both mini-batches, or this process's rows where a run has several; of a phase without
-            unlabelled faces, x_fr and x_fr_aug have no rows.
-        step: in the phase, from 0.
-        indices_fer, indices_fr: (N,) and (M,) int64, positions of the faces in their sets.
-    """
-
-    batch: MetaBatch
-    step: int
-    indices_fer: Tensor
-    indices_fr: Tensor
-
-
 @dataclass
 class Phase:
     """One phase.
@@ -73,8 +57,8 @@ class Phase:
         config: of the run.
         networks: those it trains: `base`, `adaptation` or both.
         rates: of each of them.
-        take_step: the method's step, over this phase and its input: updates the networks in place;
-            returns 0-d losses and what else telemetry reads.
+        take_step: the method's step: updates the networks in place.
+        options: of the method.
         passes: what a step costs.
         labelled: the FER faces it learns from.
         unlabelled: the FR faces; None for a supervised phase.
@@ -90,7 +74,8 @@ class Phase:
     config: RunConfig
     networks: dict[str, nn.Module]
     rates: dict[str, Rate]
-    take_step: "Callable[[Phase, StepInput], dict[str, Tensor]]"
+    take_step: Callable[[StepContext], Losses]
+    options: Any
     passes: Passes
     labelled: DecodedFaces
     unlabelled: StepFaces | None = None
@@ -109,6 +94,8 @@ class Phase:
         }
         self.history = FeedbackHistory()
         self.extra: dict[str, Tensor] = {}
+        num_classes = self.config.data.num_classes
+        self.class_counts = torch.bincount(self.labelled.labels, minlength=num_classes).tolist()
         self.device = next(next(iter(self.networks.values())).parameters()).device
 
     @property
@@ -116,16 +103,12 @@ class Phase:
         """Of the whole phase."""
         return self.passes * self.num_steps + self.opening_passes
 
-    def progress(self, step: int) -> float:
-        """Share of the phase done before a step, 0 .. 1."""
-        return step / self.num_steps
-
-    def generator(self, purpose: str, step: int) -> torch.Generator:
+    def generator(self, purpose: str, *, step: int) -> torch.Generator:
         """Of one purpose in one step, on the CPU."""
         return torch_generator(self.config.seed, f"{self.name}/{purpose}", step)
 
-    def steps(self, start: int) -> Iterator[tuple[StepInput, dict[str, Tensor]]]:
-        """Train from step `start` to the end; yields each step's input and outcome."""
+    def steps(self, start: int) -> Iterator[tuple[StepContext, Losses]]:
+        """Train from step `start` to the end; yields what each step is given and tells."""
         if start == self.num_steps:
             return
         for name in self.rates:
@@ -143,8 +126,8 @@ class Phase:
             fr = self._batches(faces, "fr", training.batch_size_fr, start)
         for step in range(start, self.num_steps):
             self._set_rates(step)
-            given = self._input(step, next(fer), next(fr))
-            yield given, self.take_step(self, given)
+            given = self._context(step, next(fer), next(fr))
+            yield given, self.take_step(given)
 
     def state_dict(self) -> dict[str, Any]:
         """What it has beside its networks' weights; the random streams need no state."""
@@ -164,16 +147,32 @@ class Phase:
         self.history.load_state_dict(state["feedback_history"])
         self.extra = dict(state["extra"])
 
-    def _input(self, step: int, fer: Batch, fr: Batch | None) -> StepInput:
+    def _context(self, step: int, fer: Batch, fr: Batch | None) -> StepContext:
         x_fer = self._view(fer, self.config.training.view_fer, "fer", step)
         no_faces = x_fer[:0]
-        batch = MetaBatch(
+        batch = StepBatch(
             x_fer=x_fer,
             y_fer=fer.labels.to(self.device),
             x_fr=no_faces if fr is None else self._view(fr, "conventional", "fr", step),
             x_fr_aug=no_faces if fr is None else self._view(fr, "aug", "fr_aug", step),
         )
-        return StepInput(batch, step, fer.indices, fer.indices[:0] if fr is None else fr.indices)
+        every = self.config.telemetry.image_feedback_every
+        return StepContext(
+            networks=self.networks,
+            optimisers=self.optimisers,
+            batch=batch,
+            options=self.options,
+            compute=self.config.compute,
+            step=step,
+            progress=step / self.num_steps,
+            indices_fer=fer.indices,
+            indices_fr=fer.indices[:0] if fr is None else fr.indices,
+            class_counts=self.class_counts,
+            generator=partial(self.generator, step=step),
+            history=self.history,
+            extra=self.extra,
+            by_image=every > 0 and step % every == 0,
+        )
 
     def _set_rates(self, step: int) -> None:
         for name, optimiser in self.optimisers.items():
@@ -195,7 +194,7 @@ class Phase:
     def _view(self, faces: Batch, kind: str, purpose: str, step: int) -> Tensor:
         """Views of one of the kinds `conventional`, `extensive` and `aug`, the whole Aug(.)."""
         data = self.config.data
-        generator = self.generator(purpose, step)
+        generator = self.generator(purpose, step=step)
         crop_fraction = data.view_size / data.stored_size
         # For the whole batch, however many processes share it, and of that the rows at hand.
         total = world.size() * len(faces.images)

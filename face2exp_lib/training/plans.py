@@ -12,11 +12,11 @@ meta                                    B, A              warm start of both; Al
                                                           fine-tune of A
 ======================================  ================  ===============================
 
-A method's teacher is `base` and its student `adaptation`, Meta-Face2Exp's names. The warm start is
-the same supervised steps for all that have it, so that methods which learn from unlabelled faces
-begin at the same network. It is Meta-Face2Exp's; the rivals' papers begin at fresh weights, which
-`training.warm_start_steps: 0` does, but for Noisy Student, whose first teacher it is. What a step
-does is in `method_steps`.
+What a method is made of is in its record (`methods.METHODS`). Its teacher is `base` and its student
+`adaptation`, Meta-Face2Exp's names. The warm start is the same supervised steps for all that have
+it, so that methods which learn from unlabelled faces begin at the same network. It is
+Meta-Face2Exp's; the rivals' papers begin at fresh weights, which `training.warm_start_steps: 0`
+does, but for Noisy Student, whose first teacher it is.
 """
 
 from dataclasses import dataclass
@@ -27,22 +27,18 @@ from torch import nn
 
 from face2exp_lib.config import RunConfig
 from face2exp_lib.data.batches import DecodedFaces, StepFaces
-from face2exp_lib.data.sampling import class_counts
-from face2exp_lib.data.sets.labels import class_names
 from face2exp_lib.data.splits import RunData
 from face2exp_lib.data.stream import unlabelled_faces
 from face2exp_lib.evaluation.inference import predict_faces
-from face2exp_lib.methods.class_balanced import class_weights
-from face2exp_lib.methods.cost import LABELS_ALONE, learning, looking, step_passes
-from face2exp_lib.methods.method_steps import STEPS, class_balanced, noisy_student, scn, supervised
-from face2exp_lib.methods.noisy_student import choose_images
-from face2exp_lib.methods.scn import ScaledNetwork, build_importance_head
-from face2exp_lib.networks import build_network, synchronised
+from face2exp_lib.methods import METHODS
+from face2exp_lib.methods.cost import learning, looking
+from face2exp_lib.methods.method import Method, Preparation, Rounds
+from face2exp_lib.methods.supervised import SUPERVISED
+from face2exp_lib.networks import FaceNetwork, build_network, synchronised
 from face2exp_lib.runtime import distributed as world
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.training.phases import Phase, Rate
 
-TWO_NETWORKS = ("noisy_student", "meta_pseudo_labels", "meta")
 APART = 1_000_003  # of the seeds of two networks' weights (paper 3.1: weights of their own)
 
 
@@ -61,9 +57,9 @@ class Plan:
     phases: list[Phase]
 
     @property
-    def validated(self) -> dict[str, nn.Module]:
+    def validated(self) -> dict[str, FaceNetwork]:
         """The networks that name classes."""
-        return {name: net for name, net in self.networks.items() if name != "importance"}
+        return {name: net for name, net in self.networks.items() if isinstance(net, FaceNetwork)}
 
 
 def initial_seed(config: RunConfig, network: str) -> int:
@@ -73,14 +69,14 @@ def initial_seed(config: RunConfig, network: str) -> int:
 
 def deployed_network(config: RunConfig) -> str:
     """The network that evaluation and prediction use."""
-    return "adaptation" if config.method in TWO_NETWORKS else "base"
+    return METHODS[config.method].networks[-1]
 
 
 def learns_from_all(config: RunConfig) -> bool:
     """Whether a run's warm start takes all labels of D'_FER, and not only those of D_FER."""
     training = config.training
     return (
-        config.method not in LABELS_ALONE
+        METHODS[config.method].unlabelled
         and training.warm_start_steps > 0
         and training.warm_start_labels == "long_tailed"
     )
@@ -99,31 +95,28 @@ def plan_run(config: RunConfig, data: RunData, device: torch.device) -> Plan:
     Raises:
         Face2ExpError: if the method cannot be run on these data or with this config.
     """
-    names = ("base", "adaptation")[: 2 if config.method in TWO_NETWORKS else 1]
-    networks = {
+    method = METHODS[config.method]
+    networks: dict[str, nn.Module] = {
         name: build_network(
             config.network.backbone,
             config.data.num_classes,
             pretrained=config.network.pretrained,
             seed=initial_seed(config, name),
         ).to(device)
-        for name in names
+        for name in method.networks
     }
     if config.compute.batch_norm == "sync" and world.size() > 1:
         networks = {name: synchronised(network) for name, network in networks.items()}
     labelled = DecodedFaces(data.labelled, config.data.stored_size, in_memory=config.data.in_memory)
     plan = Plan(networks, deployed_network(config), [])
-    if config.method in LABELS_ALONE:
-        plan.phases.append(_labels_alone(config, data, networks, labelled))
-        return plan
-    unlabelled = unlabelled_faces(data.unlabelled, config.data)
-    if config.training.warm_start_steps:
+    unlabelled = unlabelled_faces(data.unlabelled, config.data) if method.unlabelled else None
+    if unlabelled is not None and config.training.warm_start_steps:
         plan.phases.append(_warm_start(config, data, networks, labelled))
-    if config.method == "noisy_student":
-        plan.phases += _noisy_student_rounds(config, networks, labelled, unlabelled)
+    if method.rounds and unlabelled is not None:
+        plan.phases += _rounds(config, method.rounds, networks, labelled, unlabelled)
     else:
-        plan.phases.append(_main(config, networks, labelled, unlabelled))
-    if config.method in ("meta", "meta_pseudo_labels") and config.training.finetune_steps:
+        plan.phases.append(_main(config, method, networks, labelled, unlabelled))
+    if method.finetunes and config.training.finetune_steps:
         plan.phases.append(_finetune(config, networks, labelled))
     return plan
 
@@ -132,95 +125,70 @@ def _rate_b(config: RunConfig) -> Rate:
     return Rate(config.training.eta_b, config.training.momentum_b)
 
 
-def _labels_alone(
-    config: RunConfig, data: RunData, networks: dict[str, nn.Module], labelled: DecodedFaces
-) -> Phase:
-    step, trained = supervised, networks
-    if config.method == "class_balanced":
-        names = class_names(config.data.num_classes)
-        counts = class_counts(data.labelled.known_labels(), names)
-        weights = class_weights(list(counts.values()), config.class_balanced.beta).float()
-        step = partial(class_balanced, weights=weights)
-    elif config.method == "scn":
-        if int(config.scn.high_share * config.training.batch_size_fer) == 0:
-            raise Face2ExpError(
-                f"scn.high_share {config.scn.high_share} of training.batch_size_fer "
-                f"{config.training.batch_size_fer} is not one image: raise one of them"
-            )
-        head = build_importance_head(networks["base"], config.seed + 2 * APART)
-        networks["importance"] = head
-        step, trained = scn, {"base": ScaledNetwork(networks["base"], head)}
-    training = config.training
-    passes = step_passes(config.method, training.batch_size_fer, 0)
-    phase = Phase(
-        config.method,
-        training.num_steps,
-        config,
-        trained,
-        {"base": _rate_b(config)},
-        step,
-        passes,
-        labelled,
-    )
-    if config.method == "scn":
-        phase.extra["labels"] = labelled.labels.clone()
-    return phase
+def _options(config: RunConfig) -> object:
+    """Of the run's method; None if it has none."""
+    return getattr(config, config.method, None)
 
 
 def _warm_start(
     config: RunConfig, data: RunData, networks: dict[str, nn.Module], labelled: DecodedFaces
 ) -> Phase:
-    """B and A, each from its own weights; of Noisy Student the teacher alone."""
+    """B and A, each from its own weights; where students begin afresh, the teacher alone."""
     training = config.training
     if training.warm_start_labels == "long_tailed":
         size = config.data.stored_size
         labelled = DecodedFaces(data.long_tailed, size, in_memory=config.data.in_memory)
-    if config.method == "noisy_student":
+    if METHODS[config.method].rounds:
         networks = {"base": networks["base"]}
-    rates = {name: _rate_b(config) for name in networks}
-    passes = learning(training.batch_size_fer * len(networks))
     return Phase(
         "warm_start",
         training.warm_start_steps,
         config,
         networks,
-        rates,
-        supervised,
-        passes,
+        {name: _rate_b(config) for name in networks},
+        SUPERVISED.step,
+        None,
+        learning(training.batch_size_fer * len(networks)),
         labelled,
     )
 
 
 def _main(
     config: RunConfig,
+    method: Method,
     networks: dict[str, nn.Module],
     labelled: DecodedFaces,
-    unlabelled: StepFaces,
+    unlabelled: StepFaces | None,
 ) -> Phase:
-    training = config.training
+    training, options = config.training, _options(config)
     rates = {"base": _rate_b(config)}
     if "adaptation" in networks:
         rates["adaptation"] = Rate(training.eta_a, training.momentum_a)
-    mpl = config.method == "meta_pseudo_labels"
-    passes = step_passes(
-        config.method,
+    run = Preparation(
+        networks,
+        dict(networks),
+        {},
+        options,
+        labelled.labels,
         training.batch_size_fer,
-        training.batch_size_fr,
-        feedback=config.meta_pseudo_labels.feedback if mpl else config.meta.feedback,
-        moving_target=config.meta.consistency_target == "moving",
-        together=config.meta.batch_norm == "together",
+        config.seed + 2 * APART,
     )
-    return Phase(
-        config.method,
+    if method.prepare:
+        method.prepare(run)
+    phase = Phase(
+        method.name,
         training.num_steps,
         config,
-        networks,
+        run.trained,
         rates,
-        STEPS[config.method],
-        passes,
+        method.step,
+        options,
+        method.cost(options, training.batch_size_fer, training.batch_size_fr),
         labelled,
         unlabelled,
     )
+    phase.extra |= run.extra
+    return phase
 
 
 def _finetune(config: RunConfig, networks: dict[str, nn.Module], labelled: DecodedFaces) -> Phase:
@@ -231,35 +199,38 @@ def _finetune(config: RunConfig, networks: dict[str, nn.Module], labelled: Decod
         config,
         {"adaptation": networks["adaptation"]},
         {"adaptation": Rate(config.training.eta_finetune, decays=False)},
-        supervised,
+        SUPERVISED.step,
+        None,
         learning(config.training.batch_size_fer),
         labelled,
     )
 
 
-def _noisy_student_rounds(
+def _rounds(
     config: RunConfig,
+    rounds: Rounds,
     networks: dict[str, nn.Module],
     labelled: DecodedFaces,
     unlabelled: StepFaces,
 ) -> list[Phase]:
-    training, options = config.training, config.noisy_student
+    training, method, options = config.training, METHODS[config.method], _options(config)
+    number_of = rounds.number(options)
     if not training.warm_start_steps:
         raise Face2ExpError(
-            "method noisy_student: its first teacher is what training.warm_start_steps train, and "
+            f"method {method.name}: its first teacher is what training.warm_start_steps train, and "
             "they are 0: give some"
         )
     if not isinstance(unlabelled, DecodedFaces):
         raise Face2ExpError(
-            "method noisy_student: its teacher looks at every unlabelled image before a round, "
+            f"method {method.name}: its teacher looks at every unlabelled image before a round, "
             "which a stream of shards does not offer: name the images as a list"
         )
-    if training.num_steps < options.rounds:
+    if training.num_steps < number_of:
         raise Face2ExpError(
-            f"noisy_student.rounds {options.rounds} share training.num_steps {training.num_steps}: "
+            f"{method.name}.rounds {number_of} share training.num_steps {training.num_steps}: "
             "give each a step"
         )
-    ends = [training.num_steps * number // options.rounds for number in range(options.rounds + 1)]
+    ends = [training.num_steps * number // number_of for number in range(number_of + 1)]
     return [
         Phase(
             f"round_{number}",
@@ -267,18 +238,19 @@ def _noisy_student_rounds(
             config,
             networks,
             {"adaptation": _rate_b(config)},
-            noisy_student,
-            step_passes("noisy_student", training.batch_size_fer, training.batch_size_fr),
+            method.step,
+            options,
+            method.cost(options, training.batch_size_fer, training.batch_size_fr),
             labelled,
             unlabelled,
-            opening=partial(open_round, number=number, all_faces=unlabelled),
+            opening=partial(open_round, rounds=rounds, number=number, all_faces=unlabelled),
             opening_passes=looking(len(unlabelled)),
         )
-        for number in range(1, options.rounds + 1)
+        for number in range(1, number_of + 1)
     ]
 
 
-def open_round(phase: Phase, number: int, all_faces: DecodedFaces) -> None:
+def open_round(phase: Phase, rounds: Rounds, number: int, all_faces: DecodedFaces) -> None:
     """The student becomes the teacher, a fresh one takes its place, and images are chosen."""
     config, teacher, student = phase.config, phase.networks["base"], phase.networks["adaptation"]
     if number > 1:
@@ -290,22 +262,12 @@ def open_round(phase: Phase, number: int, all_faces: DecodedFaces) -> None:
         seed=initial_seed(config, "adaptation") + number - 1,
     )
     student.load_state_dict(fresh.state_dict())
-    data, options = config.data, config.noisy_student
-    view_size, workers, title = data.view_size, data.num_workers, f"label for {phase.name}"
     probabilities = predict_faces(
-        teacher, all_faces, view_size=view_size, workers=workers, title=title
+        teacher,
+        all_faces,
+        view_size=config.data.view_size,
+        workers=config.data.num_workers,
+        title=f"label for {phase.name}",
     )
-    per_class = options.per_class or len(all_faces) // data.num_classes
-    rows = choose_images(
-        probabilities,
-        per_class=per_class,
-        seed=config.seed + number,
-        threshold=options.threshold,
-    )
-    if len(rows) == 0:
-        raise Face2ExpError(
-            f"noisy_student.threshold {options.threshold}: the teacher is as sure as that of no "
-            "image: lower it (--resume --changed), or train its first teacher longer in another "
-            "run (training.warm_start_steps)"
-        )
+    rows = rounds.choose(phase.options, probabilities, config.seed + number)
     phase.extra["rows"] = torch.from_numpy(rows)

@@ -12,7 +12,7 @@ from face2exp_lib.data.batches import loader, must_be_none, unreadable
 from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.sets.images import Images
 from face2exp_lib.data.splits import RunData
-from face2exp_lib.methods.cost import LABELS_ALONE
+from face2exp_lib.methods import METHODS
 from face2exp_lib.methods.passes import threads
 from face2exp_lib.networks import choose_device
 from face2exp_lib.runtime import distributed as world
@@ -32,16 +32,17 @@ def must_part(config: RunConfig) -> None:
                 f"training.{key} {number} does not part into {world.size()} processes with two "
                 "images or more each: change one of the two"
             )
-    if config.method == "scn" and world.size() > 1:
+    if METHODS[config.method].whole_batch and world.size() > 1:
         raise Face2ExpError(
-            "method scn ranks the images of a whole batch, which one process has to see: start one"
+            f"method {config.method} compares the images of a whole batch, which one process has "
+            "to see: start one"
         )
 
 
 def about_patches(config: RunConfig, data: RunData) -> str | None:
     """What to tell about patches that lie at the points of an average face, if they do."""
     faces = data.unlabelled
-    if config.method in LABELS_ALONE or config.aug.patches == "none":
+    if not METHODS[config.method].unlabelled or config.aug.patches == "none":
         return None
     # A stream has its points in its shards, millions of rows that are not read for a note.
     if not isinstance(faces, FaceSet) or faces.landmarks is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from torch import Tensor, nn
+from torch import Tensor
 
 from face2exp_lib.config import RunConfig
 from face2exp_lib.data.batches import DecodedFaces
@@ -20,9 +20,11 @@ from face2exp_lib.data.splits import RunData
 from face2exp_lib.evaluation.features import penultimate_features
 from face2exp_lib.evaluation.predictions import as_text
 from face2exp_lib.evaluation.two_sample_tests import mean_discrepancy, two_samples
+from face2exp_lib.methods.method import StepContext
+from face2exp_lib.networks import FaceNetwork
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import read_jsonl, write_bytes, write_text
-from face2exp_lib.training.phases import Phase, StepInput
+from face2exp_lib.training.phases import Phase
 
 FOLDER = "pseudo_labels"  # in a run directory
 SCHEMA = pa.schema(
@@ -56,7 +58,7 @@ class PseudoLabelTable:
             if _last_step(path) > keep_before:
                 path.unlink()
 
-    def see(self, step: int, phase: Phase, given: StepInput, losses: dict[str, Tensor]) -> None:
+    def see(self, step: int, phase: Phase, given: StepContext, losses: dict[str, Tensor]) -> None:
         """Take in a step; nothing if it had no pseudo labels."""
         if "y_hat_fr" not in losses or phase.unlabelled is None:
             return
@@ -137,7 +139,7 @@ class Records:
         self.log = MetricsLog(run_dir / "metrics.jsonl", keep_before=keep_before)
 
     def add(
-        self, record: dict[str, Any], phase: Phase, given: StepInput, losses: dict[str, Tensor]
+        self, record: dict[str, Any], phase: Phase, given: StepContext, losses: dict[str, Tensor]
     ) -> None:
         """A step's numbers, its input and what it returned."""
         self.log.append(record)
@@ -180,12 +182,12 @@ class Distance:
                 for faces in (data.validation, data.unlabelled)
             ]
 
-    def measure(self, networks: dict[str, nn.Module]) -> dict[str, float | None]:
+    def measure(self, networks: dict[str, FaceNetwork]) -> dict[str, float | None]:
         """MMD^2 of each network; None where it is not defined, say since all features are equal;
         nothing at all where there are no sets to measure by."""
         return {name: self._of(network) for name, network in networks.items() if self.sets}
 
-    def _of(self, network: nn.Module) -> float | None:
+    def _of(self, network: FaceNetwork) -> float | None:
         data = self.config.data
         features = [
             penultimate_features(

@@ -7,21 +7,22 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from face2exp_lib.methods.meta_face2exp import MetaBatch, supervised_step
-from face2exp_lib.networks import build_network
+from face2exp_lib.methods.method import StepBatch
+from face2exp_lib.methods.supervised import supervised_step
+from face2exp_lib.networks import FaceNetwork, build_network
 
 ETA = 0.5
 
 
-class TwoWeights(nn.Module):
-    """Two classes, logits (w0 x0, w1 x1): no bias. The last layer is `fc`, as in the backbones."""
+class TwoWeights(FaceNetwork):
+    """Two classes, logits (w0 x0, w1 x1): no bias. The features are x itself."""
 
     def __init__(self, w0: float, w1: float) -> None:
         super().__init__()
-        self.fc = Scale(w0, w1)
+        self.fc: Scale = Scale(w0, w1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc(x)
+    def features(self, x: Tensor) -> Tensor:
+        return x
 
     def weights(self) -> list[float]:
         return self.fc.w.tolist()
@@ -54,17 +55,17 @@ def descended(start: Sequence[float], *grads: Sequence[float]) -> list[float]:
     return [w - ETA * sum(parts) for w, *parts in zip(start, *grads, strict=True)]
 
 
-def small(seed: int = 0) -> nn.Module:
+def small(seed: int = 0) -> FaceNetwork:
     """A net with batch norm, so that statistics which must not move would show."""
     return build_network("small", 7, pretrained=False, seed=seed)
 
 
-def images(seed: int = 3) -> MetaBatch:
+def images(seed: int = 3) -> StepBatch:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         x_fer, x_fr, x_fr_aug = torch.randn(3, 6, 3, 32, 32)
         y_fer = torch.randint(7, (6,))
-    return MetaBatch(x_fer + 1, y_fer, x_fr * 2, x_fr_aug - 1)
+    return StepBatch(x_fer + 1, y_fer, x_fr * 2, x_fr_aug - 1)
 
 
 def state(*networks: nn.Module) -> list[Tensor]:
@@ -76,7 +77,7 @@ def same(first: list[Tensor], second: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def assert_supervised(step: Callable[[nn.Module, SGD, MetaBatch], object]) -> None:
+def assert_supervised(step: Callable[[FaceNetwork, SGD, StepBatch], object]) -> None:
     """Two steps with momentum leave the net as two supervised steps do, bit for bit."""
     network, expected = small(), small()
     optimiser, optimiser_expected = sgd(network, momentum=0.9), sgd(expected, momentum=0.9)

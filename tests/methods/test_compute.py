@@ -10,29 +10,31 @@ from torch import Tensor, nn
 from face2exp_lib.methods.class_balanced import class_balanced_step
 from face2exp_lib.methods.feedback import FeedbackHistory
 from face2exp_lib.methods.fixmatch import FixMatchOptions, fixmatch_step
-from face2exp_lib.methods.meta_face2exp import MetaBatch, supervised_step
 from face2exp_lib.methods.meta_pseudo_labels import (
     MetaPseudoLabelsOptions,
     meta_pseudo_labels_step,
 )
+from face2exp_lib.methods.method import StepBatch
 from face2exp_lib.methods.noisy_student import NoisyStudentOptions, noisy_student_step
 from face2exp_lib.methods.passes import PLAIN, Compute
 from face2exp_lib.methods.pseudo_label import PseudoLabelOptions, pseudo_label_step
 from face2exp_lib.methods.scn import ScaledNetwork, ScnOptions, build_importance_head, scn_step
+from face2exp_lib.methods.supervised import supervised_step
 from face2exp_lib.methods.uda import UdaOptions, uda_step
+from face2exp_lib.networks import FaceNetwork
 from tests.methods.nets import images, sgd, small, state
 
-Step = Callable[[nn.Module, nn.Module, MetaBatch, Compute], dict[str, Tensor]]
+Step = Callable[[FaceNetwork, FaceNetwork, StepBatch, Compute], dict[str, Tensor]]
 
 
-def scn(one: nn.Module, _: nn.Module, batch: MetaBatch, compute: Compute) -> dict[str, Tensor]:
+def scn(one: FaceNetwork, _: FaceNetwork, batch: StepBatch, compute: Compute) -> dict[str, Tensor]:
     network = ScaledNetwork(one, build_importance_head(one, seed=0))
     options = ScnOptions(w_rank=0.0)  # whose groups are those of a micro-batch
     return scn_step(network, sgd(network), batch.x_fer, batch.y_fer, options, 10, compute)
 
 
 def meta_pseudo_labels(
-    one: nn.Module, other: nn.Module, batch: MetaBatch, compute: Compute
+    one: FaceNetwork, other: FaceNetwork, batch: StepBatch, compute: Compute
 ) -> dict[str, Tensor]:
     return meta_pseudo_labels_step(
         one,
@@ -49,7 +51,7 @@ def meta_pseudo_labels(
 
 
 def noisy_student(
-    one: nn.Module, other: nn.Module, batch: MetaBatch, compute: Compute
+    one: FaceNetwork, other: FaceNetwork, batch: StepBatch, compute: Compute
 ) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     return noisy_student_step(
@@ -76,7 +78,7 @@ STEPS: dict[str, Step] = {
 }
 
 
-class Linear(nn.Module):
+class Linear(FaceNetwork):
     """Without batch norm, parts of a batch know nothing of each other."""
 
     def __init__(self, seed: int) -> None:
@@ -85,12 +87,12 @@ class Linear(nn.Module):
             torch.manual_seed(seed)
             self.fc = nn.Linear(3 * 8 * 8, 7).double()
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc(x[:, :, :8, :8].flatten(1))
+    def features(self, x: Tensor) -> Tensor:
+        return x[:, :, :8, :8].flatten(1)
 
 
-def doubled(batch: MetaBatch) -> MetaBatch:
-    return MetaBatch(
+def doubled(batch: StepBatch) -> StepBatch:
+    return StepBatch(
         batch.x_fer.double(), batch.y_fer, batch.x_fr.double(), batch.x_fr_aug.double()
     )
 
@@ -119,8 +121,8 @@ def test_bfloat16_comes_close(name: str) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch
 @pytest.mark.parametrize("name", ["noisy_student", "scn"])
-def test_what_taps_the_last_layer_works_in_a_compiled_network(name: str) -> None:
-    """A compiled network does not see hooks that come later: these steps run it uncompiled."""
+def test_what_takes_the_last_layer_apart_works_in_a_compiled_network(name: str) -> None:
+    """These steps call its two halves, which run uncompiled."""
     batch, found = doubled(images()), []
     for compiled in (False, True):
         one, other = Linear(0), Linear(1)

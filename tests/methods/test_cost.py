@@ -9,36 +9,42 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from face2exp_lib.methods import METHODS
 from face2exp_lib.methods.class_balanced import class_balanced_step
-from face2exp_lib.methods.cost import Method, Passes, looking, step_passes
+from face2exp_lib.methods.cost import Passes, looking
 from face2exp_lib.methods.feedback import FeedbackHistory, FeedbackWay
 from face2exp_lib.methods.fixmatch import FixMatchOptions, fixmatch_step
-from face2exp_lib.methods.meta_face2exp import MetaBatch, MetaOptions, meta_step, supervised_step
+from face2exp_lib.methods.meta_face2exp import META, MetaOptions, meta_step
 from face2exp_lib.methods.meta_pseudo_labels import (
     MetaPseudoLabelsOptions,
     meta_pseudo_labels_step,
 )
+from face2exp_lib.methods.method import Method, StepBatch
 from face2exp_lib.methods.noisy_student import NoisyStudentOptions, noisy_student_step
 from face2exp_lib.methods.pseudo_label import PseudoLabelOptions, pseudo_label_step
 from face2exp_lib.methods.scn import ImportanceHead, ScaledNetwork, ScnOptions, scn_step
+from face2exp_lib.methods.supervised import supervised_step
 from face2exp_lib.methods.uda import UdaOptions, uda_step
+from face2exp_lib.networks import FaceNetwork
 
 N, M = 5, 3
 
 
-class Counted(nn.Module):
+class Counted(FaceNetwork):
     """A linear net that counts the images which pass through it, either way."""
 
     def __init__(self, counts: dict[str, int]) -> None:
         super().__init__()
         self.fc, self.counts = nn.Linear(4, 3), counts
+        self.fc.register_forward_hook(self._count)
 
-    def forward(self, x: Tensor) -> Tensor:
-        self.counts["forward"] += len(x)
-        logits = self.fc(x)
+    def features(self, x: Tensor) -> Tensor:
+        return x
+
+    def _count(self, _: nn.Module, inputs: tuple[Tensor], logits: Tensor) -> None:
+        self.counts["forward"] += len(logits)
         if logits.requires_grad:
             logits.register_hook(self._count_backward)
-        return logits
 
     def _count_backward(self, grad: Tensor) -> None:
         self.counts["backward"] += len(grad)
@@ -48,11 +54,11 @@ def sgd(*networks: nn.Module) -> SGD:
     return SGD([parameter for net in networks for parameter in net.parameters()], lr=0.1)
 
 
-def meta(one: nn.Module, other: nn.Module, batch: MetaBatch, options: MetaOptions) -> None:
+def meta(one: nn.Module, other: nn.Module, batch: StepBatch, options: MetaOptions) -> None:
     meta_step(one, other, sgd(one), sgd(other), batch, options, FeedbackHistory())
 
 
-def rivals() -> dict[Method, Callable[[nn.Module, nn.Module, MetaBatch], Any]]:
+def rivals() -> dict[str, Callable[[FaceNetwork, FaceNetwork, StepBatch], Any]]:
     generator, head = torch.Generator(), ImportanceHead(4)
     return {
         "supervised": lambda one, _, b: supervised_step(one, sgd(one), b.x_fer, b.y_fer),
@@ -85,20 +91,21 @@ def rivals() -> dict[Method, Callable[[nn.Module, nn.Module, MetaBatch], Any]]:
     }
 
 
-def counted(step: Callable[[nn.Module, nn.Module, MetaBatch], Any]) -> Passes:
+def counted(step: Callable[[FaceNetwork, FaceNetwork, StepBatch], Any]) -> Passes:
     counts = {"forward": 0, "backward": 0}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        batch = MetaBatch(
+        batch = StepBatch(
             torch.randn(N, 4), torch.tensor([0, 1, 2, 0, 1]), torch.randn(M, 4), torch.randn(M, 4)
         )
         step(Counted(counts), Counted(counts), batch)
     return Passes(**counts)
 
 
-@pytest.mark.parametrize("method", list(rivals()))
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_counts_are_those_of_real_calls(method: Method) -> None:
-    assert counted(rivals()[method]) == step_passes(method, N, M)
+    options = method.options() if method.options else None
+    assert counted(rivals()[method.name]) == method.cost(options, N, M)
 
 
 @pytest.mark.parametrize("feedback", ["exact", "finite_difference", "none"])
@@ -110,14 +117,13 @@ def test_options_of_meta_face2exp_are_counted(
     batch_norm: Literal["separate", "together"],
 ) -> None:
     options = MetaOptions(feedback=feedback, consistency_target=target, batch_norm=batch_norm)
-    moving, together = target == "moving", batch_norm == "together"
-    expected = step_passes("meta", N, M, feedback=feedback, moving_target=moving, together=together)
-    assert counted(partial(meta, options=options)) == expected
+    assert counted(partial(meta, options=options)) == META.cost(options, N, M)
 
 
 def test_a_forward_mode_derivative_is_one_call_and_counts_as_two_looks() -> None:
-    called = counted(partial(meta, options=MetaOptions(feedback="jvp")))
-    assert called + looking(N) == step_passes("meta", N, M, feedback="jvp")
+    options = MetaOptions(feedback="jvp")
+    called = counted(partial(meta, options=options))
+    assert called + looking(N) == META.cost(options, N, M)
 
 
 def test_cost_counts_a_backward_pass_twice() -> None:

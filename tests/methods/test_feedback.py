@@ -17,8 +17,9 @@ from face2exp_lib.methods.feedback import (
     begin_feedback,
     feedback_used,
 )
-from face2exp_lib.methods.meta_face2exp import MetaBatch, MetaOptions, descend, meta_step
-from face2exp_lib.methods.passes import PLAIN, Compute, gradients
+from face2exp_lib.methods.meta_face2exp import MetaOptions, meta_step
+from face2exp_lib.methods.method import StepBatch
+from face2exp_lib.methods.passes import PLAIN, Compute, descend, gradients
 from face2exp_lib.networks import SmallResNet, frozen_running_stats
 
 ETA_A = 0.1
@@ -48,7 +49,7 @@ def hand_case(y_fer: int, **options: Any) -> tuple[dict[str, torch.Tensor], floa
     ((p0 - [y=0]) 3, (p1 - [y=1]) 1).
     """
     adaptation, base = TwoParameters(0.0, 0.0), TwoParameters(2.0, 0.0)
-    batch = MetaBatch(
+    batch = StepBatch(
         x_fer=torch.tensor([[3.0, 1.0]], dtype=torch.float64),
         y_fer=torch.tensor([y_fer]),
         x_fr=torch.tensor([[1.0, 2.0]], dtype=torch.float64),
@@ -221,7 +222,7 @@ def test_meta_step_measures_the_labelled_loss_under_the_same_statistics() -> Non
         adaptation,
         SGD(base.parameters(), lr=0.1),
         SGD(adaptation.parameters(), lr=0.0),
-        MetaBatch(x_fer, y_fer, x_fr, x_fr.flip(3)),
+        StepBatch(x_fer, y_fer, x_fr, x_fr.flip(3)),
         MetaOptions(),
         FeedbackHistory(),
     )
@@ -236,7 +237,7 @@ def test_momentum_and_weight_decay_do_not_leak_into_f(way: Any) -> None:
     base = small_case(1)[0]
     optimiser_a = SGD(adaptation.parameters(), lr=0.01, momentum=0.9, weight_decay=0.1)
     optimiser_b = SGD(base.parameters(), lr=0.01)
-    batch = MetaBatch(x_fer, y_fer, x_fr, x_fr.flip(3))
+    batch = StepBatch(x_fer, y_fer, x_fr, x_fr.flip(3))
     meta_step(
         base, adaptation, optimiser_b, optimiser_a, batch, MetaOptions(), FeedbackHistory()
     )  # fills the memory

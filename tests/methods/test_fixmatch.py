@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from face2exp_lib.methods.fixmatch import FixMatchOptions, fixmatch_step
-from face2exp_lib.methods.meta_face2exp import MetaBatch
+from face2exp_lib.methods.method import StepBatch
 from tests.methods.nets import (
     TwoWeights,
     assert_supervised,
@@ -24,7 +24,7 @@ def test_step_by_hand() -> None:
     0.85 only the first counts, with half the weight of a mean over two. Its augmented view (-1, 1)
     has logits (-1, 0)."""
     network = TwoWeights(1.0, 0.0)
-    batch = MetaBatch(
+    batch = StepBatch(
         rows((1, 1)), torch.tensor([1]), rows((2, 1), (0.5, 1)), rows((-1, 1), (9, 1))
     )
     options = FixMatchOptions(w_u=3.0, confidence=0.85)

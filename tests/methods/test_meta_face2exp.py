@@ -9,14 +9,10 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from face2exp_lib.methods.feedback import FeedbackHistory
-from face2exp_lib.methods.meta_face2exp import (
-    MetaBatch,
-    MetaOptions,
-    descend,
-    meta_step,
-    supervised_step,
-)
-from face2exp_lib.methods.passes import PLAIN, Compute
+from face2exp_lib.methods.meta_face2exp import MetaOptions, meta_step
+from face2exp_lib.methods.method import StepBatch
+from face2exp_lib.methods.passes import PLAIN, Compute, descend
+from face2exp_lib.methods.supervised import supervised_step
 from face2exp_lib.networks import build_network
 
 ETA_A, ETA_B = 0.3, 0.2
@@ -28,11 +24,11 @@ def linear(seed: int) -> nn.Linear:
         return nn.Linear(4, 3).double()
 
 
-def linear_batch() -> MetaBatch:
+def linear_batch() -> StepBatch:
     with torch.random.fork_rng():
         torch.manual_seed(7)
         x_fer, x_fr, x_fr_aug = torch.randn(3, 5, 4, dtype=torch.float64)
-        return MetaBatch(x_fer, torch.tensor([0, 1, 2, 0, 1]), x_fr, x_fr_aug)
+        return StepBatch(x_fer, torch.tensor([0, 1, 2, 0, 1]), x_fr, x_fr_aug)
 
 
 def weights(network: nn.Module) -> list[Tensor]:
@@ -195,12 +191,12 @@ def test_optimisers_see_the_sum_once_a_step() -> None:
         torch.testing.assert_close(memory, s + c + f * hat, atol=1e-12, rtol=0)
 
 
-def images() -> MetaBatch:
+def images() -> StepBatch:
     with torch.random.fork_rng():
         torch.manual_seed(3)
         x_fer, x_fr, x_fr_aug = torch.randn(3, 6, 3, 32, 32)
         y_fer = torch.randint(7, (6,))
-    return MetaBatch(x_fer + 1, y_fer, x_fr * 2, x_fr_aug - 1)
+    return StepBatch(x_fer + 1, y_fer, x_fr * 2, x_fr_aug - 1)
 
 
 @pytest.mark.parametrize("way", ["exact", "jvp", "finite_difference", "none"])
@@ -387,9 +383,9 @@ def test_low_precision_step_stays_near_and_keeps_its_weights_in_float32(precisio
     assert (weights_low - weights_exact).norm() < 1e-2 * weights_exact.norm()
 
 
-def images_in_double_precision() -> MetaBatch:
+def images_in_double_precision() -> StepBatch:
     batch = images()
-    return MetaBatch(
+    return StepBatch(
         batch.x_fer.double(), batch.y_fer, batch.x_fr.double(), batch.x_fr_aug.double()
     )
 

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from face2exp_lib.methods.feedback import FeedbackHistory
-from face2exp_lib.methods.meta_face2exp import MetaBatch, MetaOptions, meta_step, supervised_step
+from face2exp_lib.methods.meta_face2exp import MetaOptions, meta_step
 from face2exp_lib.methods.meta_pseudo_labels import (
     MetaPseudoLabelsOptions,
     meta_pseudo_labels_step,
     sampled_labels,
 )
+from face2exp_lib.methods.method import StepBatch
+from face2exp_lib.methods.supervised import supervised_step
 from tests.methods.nets import (
     ETA,
     TwoWeights,
@@ -44,7 +46,7 @@ PLAIN = MetaPseudoLabelsOptions(
 def run(
     teacher: nn.Module,
     student: nn.Module,
-    batch: MetaBatch,
+    batch: StepBatch,
     options: MetaPseudoLabelsOptions,
     **changes: Any,
 ) -> dict[str, Tensor]:
@@ -58,8 +60,8 @@ def run(
     )
 
 
-def hand_batch() -> MetaBatch:
-    return MetaBatch(rows((3, 1)), torch.tensor([0]), rows((2, 1)), rows((1, 2)))
+def hand_batch() -> StepBatch:
+    return StepBatch(rows((3, 1)), torch.tensor([0]), rows((2, 1)), rows((1, 2)))
 
 
 def test_step_by_hand() -> None:
@@ -125,7 +127,7 @@ def test_consistency_weight_ramps(progress: float, weight: float) -> None:
 
 def test_meta_face2exp_is_a_case_of_it() -> None:
     batch = images()
-    batch = MetaBatch(*(x.double() if x.is_floating_point() else x for x in vars(batch).values()))
+    batch = StepBatch(*(x.double() if x.is_floating_point() else x for x in vars(batch).values()))
     batch = replace(batch, x_fr_aug=batch.x_fr)  # one view: the two methods' views differ
     ours = small(0).double(), small(1).double()
     result = run(*ours, batch, PLAIN)

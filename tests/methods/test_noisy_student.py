@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from face2exp_lib.methods.meta_face2exp import MetaBatch
+from face2exp_lib.methods.method import StepBatch
 from face2exp_lib.methods.noisy_student import (
     NoisyStudentOptions,
     choose_images,
@@ -36,7 +36,7 @@ def test_step_by_hand(labels: Literal["soft", "hard"]) -> None:
     """The teacher's w = (2, 0) gives x_FR = (1, 1) class 0 at sigmoid(2). The student's w = (1, 0)
     sees Aug(x_FR) = (-1, 1), logits (-1, 0), and x_FER = (1, 1) of class 1, logits (1, 0)."""
     student, teacher = TwoWeights(1.0, 0.0), TwoWeights(2.0, 0.0).eval()
-    batch = MetaBatch(rows((1, 1)), torch.tensor([1]), rows((1, 1)), rows((-1, 1)))
+    batch = StepBatch(rows((1, 1)), torch.tensor([1]), rows((1, 1)), rows((-1, 1)))
     options = NoisyStudentOptions(w_u=3.0, labels=labels, dropout=0.0)
     result = noisy_student_step(student, teacher, sgd(student), batch, options, generator())
     target = sigmoid(2) if labels == "soft" else 1.0
@@ -68,7 +68,7 @@ def test_a_teacher_in_training_mode_is_refused() -> None:
 def test_dropout_by_hand() -> None:
     """Rate 1/4: what is kept of the last layer's inputs counts 4/3, each pass with its own draw."""
     student, teacher = TwoWeights(1.0, 0.0), TwoWeights(2.0, 0.0).eval()
-    batch = MetaBatch(rows((1, 1)), torch.tensor([1]), rows((1, 1)), rows((-1, 1)))
+    batch = StepBatch(rows((1, 1)), torch.tensor([1]), rows((1, 1)), rows((-1, 1)))
     options = NoisyStudentOptions(dropout=0.25, labels="hard")
     losses = set()
     for seed in range(60):
@@ -94,14 +94,6 @@ def test_noise_is_a_function_of_the_seed() -> None:
 
     assert same(trained(0), trained(0))
     assert not same(trained(0), trained(1))
-
-
-def test_no_hook_stays_behind() -> None:
-    student = small()
-    noisy_student_step(
-        student, small(1).eval(), sgd(student), images(), NoisyStudentOptions(), generator()
-    )
-    assert not student.get_submodule("fc")._forward_pre_hooks
 
 
 def test_at_weight_zero_and_without_dropout_it_is_the_supervised_step_bit_for_bit() -> None:

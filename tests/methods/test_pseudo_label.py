@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from face2exp_lib.methods.meta_face2exp import MetaBatch
+from face2exp_lib.methods.method import StepBatch
 from face2exp_lib.methods.pseudo_label import (
     PseudoLabelOptions,
     pseudo_label_step,
@@ -46,7 +46,7 @@ def test_step_by_hand() -> None:
     pseudo label is 0. At progress 0.35 the unlabelled loss weighs 1.5."""
     network = TwoWeights(1.0, 0.0)
     # An augmented view that is not a number would show if it were used.
-    batch = MetaBatch(rows((1, 1)), torch.tensor([1]), rows((2, 1)), rows((math.nan, math.nan)))
+    batch = StepBatch(rows((1, 1)), torch.tensor([1]), rows((2, 1)), rows((math.nan, math.nan)))
     result = pseudo_label_step(network, sgd(network), batch, PseudoLabelOptions(), 0.35)
     p, q = sigmoid(1), sigmoid(2)
     assert result["loss_s"].item() == pytest.approx(-math.log(1 - p), abs=1e-14)

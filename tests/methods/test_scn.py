@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from torch import nn
 
 from face2exp_lib.methods.scn import (
     ImportanceHead,
@@ -15,6 +14,7 @@ from face2exp_lib.methods.scn import (
     relabelled,
     scn_step,
 )
+from face2exp_lib.networks import FaceNetwork
 from tests.methods.nets import (
     ETA,
     TwoWeights,
@@ -119,7 +119,7 @@ def test_at_importance_one_it_is_the_supervised_step_bit_for_bit() -> None:
         head.linear.weight.zero_()
         head.linear.bias.fill_(100.0)
 
-    def step(network: nn.Module, optimiser: torch.optim.SGD, batch: object) -> None:
+    def step(network: FaceNetwork, optimiser: torch.optim.SGD, batch: object) -> None:
         if len(optimiser.param_groups) == 1:
             optimiser.add_param_group({"params": list(head.parameters())})
         x_fer, y_fer = batch.x_fer, batch.y_fer  # type: ignore[attr-defined]
@@ -146,10 +146,3 @@ def test_a_head_is_a_function_of_its_seed_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
     assert same(first, state(build_importance_head(small(), seed=5)))
     assert not same(first, state(build_importance_head(small(), seed=6)))
-
-
-def test_no_hook_stays_behind() -> None:
-    network, batch = small(), images()
-    scaled = ScaledNetwork(network, build_importance_head(network, seed=0))
-    scn_step(scaled, sgd(scaled), batch.x_fer, batch.y_fer, ScnOptions(), epoch=1)
-    assert not network.get_submodule("fc")._forward_pre_hooks

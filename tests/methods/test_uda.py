@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import TypeAdapter, ValidationError
 
-from face2exp_lib.methods.meta_face2exp import MetaBatch
+from face2exp_lib.methods.method import StepBatch
 from face2exp_lib.methods.uda import (
     Schedule,
     UdaOptions,
@@ -65,7 +65,7 @@ def test_step_by_hand() -> None:
     ones, (1, 1) and (2, 1) of class 0, are known by 0.73 and 0.88: half-way on the linear schedule
     of two classes, the threshold is 0.75 and the first alone counts."""
     network = TwoWeights(1.0, 0.0)
-    batch = MetaBatch(
+    batch = StepBatch(
         rows((1, 1), (2, 1)), torch.tensor([0, 0]), rows((2, 1), (0.8, 1)), rows((1, 1), (9, 1))
     )
     options = UdaOptions(w_u=3.0, temperature=0.5, confidence=0.8, tsa="linear")
@@ -83,7 +83,7 @@ def test_step_by_hand() -> None:
 
 def test_the_target_takes_no_gradient() -> None:
     """The step by hand has none of it; where it would flow to, it would be seen."""
-    batch = MetaBatch(rows((1, 1)), torch.tensor([0]), rows((2, 1)), rows((1, 1)))
+    batch = StepBatch(rows((1, 1)), torch.tensor([0]), rows((2, 1)), rows((1, 1)))
     start, moved = TwoWeights(1.0, 0.0), TwoWeights(1.0, 0.0)
     uda_step(moved, sgd(moved), batch, UdaOptions(confidence=0.0, temperature=0.5), 0.0)
 

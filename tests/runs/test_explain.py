@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 from face2exp_lib.config import load_config
 from face2exp_lib.data.sets.labels import class_names
-from face2exp_lib.networks import Backbone, build_network
-from face2exp_lib.runs.explain import LAST_BLOCKS, explain, explain_images, side_by_side
+from face2exp_lib.networks import Backbone, FaceNetwork, build_network
+from face2exp_lib.runs.explain import explain, explain_images, side_by_side
 from face2exp_lib.runtime.errors import Face2ExpError
 from tests.runs.test_predict import UpperLeft
 
 pytest.importorskip("captum", reason="the explain extra is not installed")
 
 
-class ByCorner(nn.Module):
+class ByCorner(FaceNetwork):
     """Class 0 is how red the upper left is, class 1 how red the lower right, the rest nothing."""
 
     def __init__(self) -> None:
@@ -37,6 +37,10 @@ class ByCorner(nn.Module):
         logits[:, 0] = planes[:, 0, 0, 0] * 4
         logits[:, 1] = planes[:, 1, -1, -1] * 4
         return logits
+
+    @property
+    def last_maps(self) -> nn.Module:
+        return self.blocks
 
 
 def red(where: slice) -> Tensor:
@@ -104,8 +108,15 @@ def test_maps_of_a_resnet(config_path: Path) -> None:
     assert heat.shape == (32, 32)
 
 
-def test_every_backbone_has_a_last_block() -> None:
-    assert LAST_BLOCKS.keys() == set(get_args(Backbone))
+@pytest.mark.parametrize("backbone", get_args(Backbone))
+def test_features_are_the_means_of_a_backbone_s_last_maps(backbone: Backbone) -> None:
+    network = build_network(backbone, 7, pretrained=False, seed=0).eval()
+    maps: list[Tensor] = []
+    network.last_maps.register_forward_hook(lambda _, __, found: maps.append(found))
+    with torch.no_grad():
+        features = network.features(torch.rand(2, 3, 64, 64))
+    assert maps[0].shape[2] > 1
+    torch.testing.assert_close(maps[0].mean((2, 3)), features)
 
 
 def test_mistakes_are_named(

@@ -19,7 +19,8 @@ from torch import nn
 from face2exp_lib import networks
 from face2exp_lib.config import RunConfig, dump_config
 from face2exp_lib.methods.feedback import FeedbackHistory
-from face2exp_lib.methods.meta_face2exp import MetaBatch, MetaOptions, meta_step
+from face2exp_lib.methods.meta_face2exp import MetaOptions, meta_step
+from face2exp_lib.methods.method import StepBatch
 from face2exp_lib.methods.passes import Compute
 from face2exp_lib.runtime import distributed as world
 from face2exp_lib.runtime.errors import Face2ExpError
@@ -83,7 +84,7 @@ def steps(way: str, batch_norm: bool, compute: Compute) -> tuple[list[torch.Tens
         )
         labels = torch.randint(5, (8,), generator=generator)
         n, m = world.share(8), world.share(12)
-        batch = MetaBatch(fer[n], labels[n], fr[m], aug[m])
+        batch = StepBatch(fer[n], labels[n], fr[m], aug[m])
         options = MetaOptions(feedback=way)  # type: ignore[arg-type]
         losses = meta_step(
             base, adaptation, optimiser_b, optimiser_a, batch, options, history, compute
@@ -229,7 +230,7 @@ def test_what_cannot_be_shared_is_named(
     monkeypatch.setattr(world, "size", lambda: 2)
     with pytest.raises(Face2ExpError, match="batch_size_fr 5 does not part into 2 processes"):
         must_part(tiny())
-    with pytest.raises(Face2ExpError, match="method scn ranks the images of a whole batch"):
+    with pytest.raises(Face2ExpError, match="method scn compares the images of a whole batch"):
         must_part(tiny("method=scn", "training.batch_size_fr=6"))
     sync = tiny("compute.batch_norm=sync", "training.batch_size_fr=6")
     must_part(sync)

@@ -16,8 +16,9 @@ from face2exp_lib.config import RunConfig
 from face2exp_lib.data.batches import DecodedFaces, ordered_batches
 from face2exp_lib.data.formats.folders import read_class_folders, read_identity_folders
 from face2exp_lib.data.sets.landmarks import CANONICAL_POINTS
-from face2exp_lib.methods import method_steps
-from face2exp_lib.methods.cost import learning, step_passes
+from face2exp_lib.methods.cost import learning
+from face2exp_lib.methods.meta_face2exp import META
+from face2exp_lib.methods.supervised import SUPERVISED
 from face2exp_lib.networks import build_network
 from face2exp_lib.training.phases import DRAW, Phase, Rate
 
@@ -46,25 +47,17 @@ def make_phase(tiny: Tiny, squares_root: Path) -> Callable[..., Phase]:
     fr = DecodedFaces(read_identity_folders(squares_root, "people", ""), 40, in_memory=True)
 
     def make(*changes: str, networks: str = BOTH, meta: bool = True) -> Phase:
-        built = {
+        built: dict[str, nn.Module] = {
             name: build_network("small", 7, pretrained=False, seed=index)
             for index, name in enumerate(networks.split())
         }
         rates = {name: Rate(0.05) for name in built}
         config = tiny(*changes)
-        passes = (
-            step_passes(
-                "meta",
-                6,
-                5,
-                feedback=config.meta.feedback,
-                moving_target=config.meta.consistency_target == "moving",
-            )
-            if meta
-            else learning(6 * len(built))
-        )
-        step = method_steps.meta if meta else method_steps.supervised
-        return Phase("phase", 4, config, built, rates, step, passes, fer, fr if meta else None)
+        if meta:
+            passes = META.cost(config.meta, 6, 5)
+            return Phase("phase", 4, config, built, rates, META.step, config.meta, passes, fer, fr)
+        passes = learning(6 * len(built))
+        return Phase("phase", 4, config, built, rates, SUPERVISED.step, None, passes, fer)
 
     return make
 

@@ -1,9 +1,10 @@
 """Every method through `train`: its phases, its wiring, its budget, and resume to the bit."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -11,8 +12,7 @@ import torch
 from torch import nn
 
 from face2exp_lib.config import RunConfig
-from face2exp_lib.methods import method_steps, passes
-from face2exp_lib.methods.cost import Method
+from face2exp_lib.methods import METHODS, meta_face2exp, passes
 from face2exp_lib.methods.meta_face2exp import MetaOptions
 from face2exp_lib.methods.passes import Compute
 from face2exp_lib.networks import build_network
@@ -27,7 +27,6 @@ from face2exp_lib.training.plans import Plan, initial_seed, label_budget, learns
 from tests.run_data import run_data
 
 Tiny = Callable[..., RunConfig]
-METHODS = get_args(Method)
 CPU = torch.device("cpu")
 # As many as there are squares to choose from; a student after two rounds; labels change at once.
 SETTINGS = (
@@ -51,6 +50,8 @@ PHASES = {
     "meta_pseudo_labels": {"warm_start": 3, "meta_pseudo_labels": 4, "finetune": 3},
     "meta": {"warm_start": 3, "meta": 4, "finetune": 3},
 }
+
+DEPLOYED = dict.fromkeys(("meta", "meta_pseudo_labels", "noisy_student"), "adaptation")
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def assert_equal(one: Any, other: Any) -> None:
 def test_a_run_counts_what_goes_through_its_networks(
     make_plan: Callable[..., Plan], method: str
 ) -> None:
-    """Forward by hooks on the networks; backward where their last layer gets a gradient."""
+    """Forward by hooks on the last layers; backward where these get a gradient."""
     plan = make_plan(f"method={method}")
     counted: Counter[str] = Counter()
 
@@ -121,7 +122,7 @@ def test_a_run_counts_what_goes_through_its_networks(
             output.register_hook(lambda grad: counted.update(backward=len(grad)))
 
     for network in plan.validated.values():
-        network.register_forward_hook(forward)
+        network.head.register_forward_hook(forward)
     for phase in plan.phases:
         counted.clear()
         for _ in phase.steps(0):
@@ -144,26 +145,13 @@ def test_the_deployed_network_is_the_one_that_a_reader_of_the_run_gets(
     config = tiny(*SETTINGS, f"method={method}", "training.eval_every_steps=100")
     train(config, tmp_path / "run", squares_root)
     _, network, _ = load_trained(tmp_path / "run")
-    name = "adaptation" if method in ("meta", "meta_pseudo_labels", "noisy_student") else "base"
+    name = DEPLOYED.get(method, "base")
     (last,) = checkpoints(tmp_path / "run")
     saved = torch.load(last, weights_only=True)["networks"][name]
     assert all(torch.equal(value, saved[key]) for key, value in network.state_dict().items())
 
 
 # What reaches the steps
-
-
-STEP_OF = {
-    "supervised": "supervised_step",
-    "class_balanced": "class_balanced_step",
-    "scn": "scn_step",
-    "pseudo_label": "pseudo_label_step",
-    "noisy_student": "noisy_student_step",
-    "uda": "uda_step",
-    "fixmatch": "fixmatch_step",
-    "meta_pseudo_labels": "meta_pseudo_labels_step",
-    "meta": "meta_step",
-}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -178,8 +166,10 @@ def test_precision_and_micro_batches_reach_each_step(
         seen.append([a for a in (*arguments, *options.values()) if isinstance(a, Compute)])
         return step(*arguments, **options)
 
-    step = getattr(method_steps, STEP_OF[method])
-    with patch.object(method_steps, STEP_OF[method], watch):
+    module = sys.modules[METHODS[method].step.__module__]
+    name = f"{method}_step"  # what the record's step calls
+    step = getattr(module, name)
+    with patch.object(module, name, watch):
         for phase in plan.phases:
             next(phase.steps(0))
     assert seen
@@ -195,8 +185,8 @@ def test_the_ramp_reaches_algorithm_1(make_plan: Callable[..., Plan]) -> None:
         weights.append((options.w_u, options.w_c, options.w_f, options.w_s))
         return step(*arguments, **keys)
 
-    step = method_steps.meta_step
-    with patch.object(method_steps, "meta_step", watch):
+    step = meta_face2exp.meta_step
+    with patch.object(meta_face2exp, "meta_step", watch):
         list(plan.phases[1].steps(0))
     assert weights == [(0.25, 0.5, 0.25, 1), (0.5, 1, 0.5, 1), (0.75, 1.5, 0.75, 1), (1, 2, 1, 1)]
 

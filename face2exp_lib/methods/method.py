@@ -1,0 +1,138 @@
+"""What a method is: a way to learn from a step's faces, what that costs, and what else it needs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from face2exp_lib.methods.cost import Passes
+from face2exp_lib.methods.feedback import FeedbackHistory
+from face2exp_lib.methods.passes import Compute
+
+Losses = dict[str, Tensor]  # 0-d losses, and what else a step tells
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """Both mini-batches of a step (lines 3 and 4), augmented and normalised.
+
+    Shapes: x_fer (N, 3, s, s); y_fer (N,) int64; x_fr and x_fr_aug = Aug(x_FR) (M, 3, s, s).
+    """
+
+    x_fer: Tensor
+    y_fer: Tensor
+    x_fr: Tensor
+    x_fr_aug: Tensor
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What a step may use; a phase of training fills it.
+
+    Attributes:
+        networks: of the phase, by name, in training mode if they are trained.
+        optimisers: one for each network that is trained.
+        batch: both mini-batches, or this process's rows where a run has several; of a phase without
+            unlabelled faces, x_fr and x_fr_aug have no rows.
+        options: the method's part of the config; None if it has no options.
+        compute: precision and micro-batches of the passes.
+        step: in the phase, from 0.
+        progress: share of the phase done before the step, 0 .. 1.
+        indices_fer, indices_fr: (N,) and (M,) int64, positions of the faces in their sets.
+        class_counts: labelled images of each class in their whole set, K numbers.
+        generator: of one purpose in this step, on the CPU.
+        history: of the feedback, empty at the phase's start.
+        extra: tensors of the method, which its steps may write; part of a checkpoint.
+        by_image: each unlabelled image's share of the feedback is asked for.
+    """
+
+    networks: dict[str, nn.Module]
+    optimisers: dict[str, SGD]
+    batch: StepBatch
+    options: Any
+    compute: Compute
+    step: int
+    progress: float
+    indices_fer: Tensor
+    indices_fr: Tensor
+    class_counts: list[int]
+    generator: Callable[[str], torch.Generator]
+    history: FeedbackHistory
+    extra: dict[str, Tensor]
+    by_image: bool
+
+
+@dataclass
+class Preparation:
+    """What a method may add to before its first step.
+
+    Attributes:
+        networks: all that a checkpoint keeps, by name.
+        trained: those that the steps are given.
+        extra: as of `StepContext`.
+        options: as of `StepContext`.
+        labels: (number of labelled images,) int64.
+        batch_size_fer: N.
+        seed: of further weights.
+    """
+
+    networks: dict[str, nn.Module]
+    trained: dict[str, nn.Module]
+    extra: dict[str, Tensor]
+    options: Any
+    labels: Tensor
+    batch_size_fer: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Of a method whose students follow each other, each from fresh weights, the last one its
+    teacher.
+
+    Attributes:
+        number: of rounds, by the options; they share `training.num_steps`.
+        choose: options, the teacher's (M, K) probabilities of every unlabelled image and a seed to
+            the rows of the images that the round learns from.
+    """
+
+    number: Callable[[Any], int]
+    choose: Callable[[Any, np.ndarray, int], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to learn; `METHODS` has them by their names.
+
+    Attributes:
+        name: `method` of a config, and the key of its options there.
+        title: for people.
+        step: updates the networks in place.
+        cost: options, N and M to the passes of one step.
+        options: a dataclass; None if there is nothing to choose.
+        networks: by their names; the last is deployed. A teacher is `base`, B, and its student
+            `adaptation`, A.
+        unlabelled: it learns from unlabelled faces, and so has a warm start.
+        finetunes: A learns from labels at the end.
+        whole_batch: a step has to see all of its images, which several processes would share.
+        image_feedback: it measures f_i.
+        prepare: adds networks and tensors of its own.
+        rounds: None if a run trains each network once.
+    """
+
+    name: str
+    title: str
+    step: Callable[[StepContext], Losses]
+    cost: Callable[[Any, int, int], Passes]
+    options: type[Any] | None = None
+    networks: tuple[str, ...] = ("base",)
+    unlabelled: bool = True
+    finetunes: bool = False
+    whole_batch: bool = False
+    image_feedback: bool = False
+    prepare: Callable[[Preparation], None] | None = None
+    rounds: Rounds | None = None
