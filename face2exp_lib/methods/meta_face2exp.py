@@ -1,8 +1,9 @@
-"""One step of Meta-Face2Exp: lines 5 to 17 of the paper's Algorithm 1."""
+"""One step of Meta-Face2Exp: as the paper's Algorithm 1 has it, and as training takes it."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD
@@ -30,6 +31,44 @@ from face2exp_lib.methods.passes import (
     loss_pass,
 )
 from face2exp_lib.networks import frozen_running_stats
+
+
+def algorithm_1(
+    base: nn.Module, adaptation: nn.Module, batch: StepBatch, eta_b: float, eta_a: float
+) -> None:
+    """Lines 5 to 17 of the paper's Algorithm 1, in their order; moves B and A in place.
+
+    The paper does not speak of batch norm. Here every pass is normalised by its own images, and one
+    pass of each network moves the running statistics: A's in line 7, B's in line 9.
+
+    Args:
+        base, adaptation: B and A in training mode.
+        batch: x_FER, y_FER, x_FR and Aug(x_FR).
+        eta_b, eta_a: learning rates.
+    """
+    theta_b, theta_a = list(base.parameters()), list(adaptation.parameters())
+    ce, gradient = F.cross_entropy, torch.autograd.grad
+
+    with frozen_running_stats(base):
+        y_hat_fr = base(batch.x_fr).argmax(1)  # line 5
+
+    g_u = gradient(ce(adaptation(batch.x_fr), y_hat_fr), theta_a)
+    with torch.no_grad():
+        for theta, g in zip(theta_a, g_u, strict=True):
+            theta.sub_(eta_a * g)  # line 7
+
+    g_s = gradient(ce(base(batch.x_fer), batch.y_fer), theta_b)  # line 9
+    with frozen_running_stats(base), frozen_running_stats(adaptation):
+        said = base(batch.x_fr).softmax(1).detach()
+        g_c = gradient(ce(base(batch.x_fr_aug), said), theta_b)  # line 11
+
+        g_after = gradient(ce(adaptation(batch.x_fer), batch.y_fer), theta_a)
+        f = eta_a * sum((a * u).sum() for a, u in zip(g_after, g_u, strict=True))  # line 13, Eq. 6
+        g_f = gradient(f * ce(base(batch.x_fr), y_hat_fr), theta_b)  # line 15
+
+    with torch.no_grad():
+        for theta, s, fed, c in zip(theta_b, g_s, g_f, g_c, strict=True):
+            theta.sub_(eta_b * (s + fed + c))  # line 17
 
 
 @dataclass(frozen=True)
@@ -101,7 +140,12 @@ def meta_step(
     *,
     by_image: bool = False,
 ) -> Losses:
-    """Update A, then B, in place.
+    """Update A, then B, in place: `algorithm_1` but for rounding, where `options` are the defaults.
+
+    What differs serves runs. Each pass ends before the next begins, so that one graph is held at a
+    time: the gradient of line 15 is taken with the labels of line 5, whose pass it shares, and
+    scaled once f is known; the target of line 11 is that pass's, too. Passes may be cut, rounded
+    and shared out (`passes`), optimisers may have momentum, and options are other readings.
 
     Args:
         base, adaptation: B and A in training mode.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from face2exp_lib.methods.feedback import FeedbackHistory
-from face2exp_lib.methods.meta_face2exp import MetaOptions, meta_step
+from face2exp_lib.methods.meta_face2exp import MetaOptions, algorithm_1, meta_step
 from face2exp_lib.methods.method import StepBatch
 from face2exp_lib.methods.passes import PLAIN, Compute, descend
 from face2exp_lib.methods.supervised import supervised_step
@@ -220,6 +220,28 @@ def test_running_statistics_move_by_one_pass_a_network(consistency_target: Any, 
     for network, expected in ((adaptation, expected_a), (base, expected_b)):
         for (name, buffer), wanted in zip(network.named_buffers(), expected.buffers(), strict=True):
             assert torch.equal(buffer, wanted), name
+
+
+def test_the_step_of_training_is_algorithm_1() -> None:
+    """Several steps in double precision: weights, and batch norm's running statistics."""
+    base, adaptation = (network.double() for network in small_networks())
+    b, a = (network.double() for network in small_networks())
+    optimiser_b, optimiser_a = (
+        SGD(network.parameters(), lr=eta) for network, eta in ((base, ETA_B), (adaptation, ETA_A))
+    )
+    history, start = FeedbackHistory(), weights(base)
+    for step in range(4):
+        whole = images_in_double_precision()
+        batch = StepBatch(*(values.roll(step, 0)[: 6 - step] for values in vars(whole).values()))
+        found = meta_step(base, adaptation, optimiser_b, optimiser_a, batch, MetaOptions(), history)
+        assert abs(found["feedback"]) > 1e-3  # so that a wrong one would show
+        algorithm_1(b, a, batch, ETA_B, ETA_A)
+    for one, other in ((base, b), (adaptation, a)):
+        for (name, value), wanted in zip(
+            one.state_dict().items(), other.state_dict().values(), strict=True
+        ):
+            torch.testing.assert_close(value, wanted, atol=1e-12, rtol=0, msg=name)
+    assert not torch.allclose(start[0], weights(base)[0], atol=1e-3)
 
 
 def test_supervised_step_is_gradient_descent_on_the_labelled_loss() -> None:
