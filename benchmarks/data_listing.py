@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from face2exp_lib.data.batches import DecodedFaces, ordered_batches
-from face2exp_lib.data.formats import ADAPTERS
+from face2exp_lib.data.formats import FORMATS
 from face2exp_lib.data.formats.published import AFFECTNET_TRAIN
 from face2exp_lib.data.sampling import balanced_draw
 from face2exp_lib.data.sets.labels import CODES, class_names
@@ -102,7 +102,7 @@ def measure(root: Path) -> None:
         print(f"  {what:8} {wall:7.1f} s, CPU {cpu:6.1f} s {peak_mb():6.0f} MB", flush=True)
         start = now
 
-    faces = ADAPTERS["affectnet"].read(root, "train", "affectnet")
+    faces = FORMATS["affectnet"].read(root, "train", "affectnet")
     done("list")
     smallest = int(np.bincount(faces.known_labels()).min())
     balanced_draw(

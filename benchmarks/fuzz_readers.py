@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.data_listing import peak_mb
-from face2exp_lib.data.formats import ADAPTERS
+from face2exp_lib.data.formats import FORMATS
 from face2exp_lib.data.reading import read_set
 from face2exp_lib.data.sets.images import decode
 from face2exp_lib.preparation.sharding import Recipe, shard_set
@@ -69,7 +69,7 @@ def damage(content: bytes, generator: np.random.Generator, limit: int = 2**20) -
 
 
 def csv_trees(root: Path) -> list[tuple[str, Path, str, list[Path]]]:
-    """Adapter, path, codes and the files to damage, of every layout with a table."""
+    """Format, path, codes and the files to damage, of every layout with a table."""
     labels = [(f"train_0000{i}.jpg", str(i)) for i in range(1, 8)]
     rows = [(f"{i}/a.jpg", "1,1,20,20", str(i)) for i in range(9)]
     trees.rafdb(root / "rafdb", labels)
@@ -123,7 +123,7 @@ def shard_trees(root: Path) -> list[tuple[str, Path, str, list[Path]]]:
     """Ours, and tars with an index alone, as others write them."""
     for number in range(8):
         trees.put(root / "faces" / f"p{number // 2}" / f"{number}.jpg", trees.jpeg(number))
-    faces = ADAPTERS["identity_folders"].read(root / "faces", "", "")
+    faces = FORMATS["identity_folders"].read(root / "faces", "", "")
     for name in ("ours", "others"):
         shard_set(faces, root / name, Recipe(images_per_shard=5))
     index = root / "others" / "faces.json"
@@ -147,7 +147,7 @@ TREES: dict[str, Callable[[Path], list[tuple[str, Path, str, list[Path]]]]] = {
 
 def read_all(name: str, path: Path, part: str, skip_bad: bool) -> str:
     """Read as every verb does, decode; returns how it ended."""
-    adapter = ADAPTERS[name]
+    adapter = FORMATS[name]
     try:
         if not adapter.recognise(path):
             return "not recognised"

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from face2exp_lib.cli.main import main
-from face2exp_lib.data.formats import ADAPTERS
+from face2exp_lib.data.formats import FORMATS
 from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.sets.images import decode_whole
 
@@ -80,7 +80,7 @@ UNREADABLE = {*broken_images(), "gone.jpg"}
 
 
 def read(root: Path, skip_bad: bool) -> FaceSet:
-    return ADAPTERS["identity_folders"].read(root / "wild", "", "", skip_bad)
+    return FORMATS["identity_folders"].read(root / "wild", "", "", skip_bad)
 
 
 def run(*arguments: object) -> int:
@@ -176,7 +176,7 @@ def test_rows_of_a_table(tmp_path: Path, picture: Picture, row: str, message: st
     table = root / "faces.csv"
     table.write_text(f"path,label\nb.png,sad\n{row}\n")
     with pytest.raises(Exception, match=message):
-        ADAPTERS["listed"].read(table, "", "names", False)
-    faces = ADAPTERS["listed"].read(table, "", "names", True)
+        FORMATS["listed"].read(table, "", "names", False)
+    faces = FORMATS["listed"].read(table, "", "names", True)
     assert len(faces) + len(faces.skipped) == 1 + len(row.split("\n"))
     assert all(skipped.bad for skipped in faces.skipped)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from face2exp_lib.data.formats import ADAPTERS
-from face2exp_lib.data.formats.format import Adapter
+from face2exp_lib.data.formats import FORMATS
+from face2exp_lib.data.formats.format import Format
 from face2exp_lib.data.sets.labels import CODES, LEFT_OUT, class_names
 
 INTRODUCTION = """\
@@ -118,7 +118,7 @@ def page() -> str:
             _codes(),
             LANDMARKS,
             CLASSES,
-            *map(_section, ADAPTERS.values()),
+            *map(_section, FORMATS.values()),
         ]
     )
 
@@ -158,7 +158,7 @@ def _codes() -> str:
     )
 
 
-def _section(adapter: Adapter) -> str:
+def _section(adapter: Format) -> str:
     lines = [f"## {adapter.title}", "", f"**State.** {adapter.state}", ""]
     lines += [
         "```text",
@@ -180,7 +180,7 @@ def _section(adapter: Adapter) -> str:
     return "\n".join(lines)
 
 
-def _counts(adapter: Adapter) -> str:
+def _counts(adapter: Format) -> str:
     names = [
         name
         for name in class_names(8)

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from face2exp_lib.data.formats.codes import ranked
-from face2exp_lib.data.formats.format import Adapter
+from face2exp_lib.data.formats.format import Format
 from face2exp_lib.data.formats.paths import PARTS
 from face2exp_lib.data.formats.published import (
     Published,
@@ -34,7 +34,7 @@ SAME_SHARES, MIN_IMAGES = 0.03, 500
 
 
 def read_set(
-    adapter: Adapter, path: Path, part: str, codes: Codes | None, *, skip_bad: bool
+    adapter: Format, path: Path, part: str, codes: Codes | None, *, skip_bad: bool
 ) -> FaceSet:
     """One part of a set; `FaceSet.notes` has what looks wrong with its labels.
 
@@ -92,7 +92,7 @@ def label_counts(faces: FaceSet) -> dict[str, int]:
     return {name: counts[code] for code, name in enumerate(class_names(8))}
 
 
-def published_like(adapter: Adapter, faces: FaceSet, part: str) -> Published | None:
+def published_like(adapter: Format, faces: FaceSet, part: str) -> Published | None:
     """The published part to compare a labelled set with, if there is one.
 
     Where the layout or the codes are those of one set, its shares decide; labels of any set, by
@@ -181,7 +181,7 @@ def _about_parts(
     return warnings
 
 
-def _about_sums(adapter: Adapter, counts: dict[str, int]) -> list[str]:
+def _about_sums(adapter: Format, counts: dict[str, int]) -> list[str]:
     """Whether there are as many images as all parts of a set hold together."""
     warnings = []
     for name in sorted({published.title.split()[0] for published in adapter.published}):
@@ -195,7 +195,7 @@ def _about_sums(adapter: Adapter, counts: dict[str, int]) -> list[str]:
     return warnings
 
 
-def _about_folders(faces: FaceSet, adapter: Adapter) -> list[str]:
+def _about_folders(faces: FaceSet, adapter: Format) -> list[str]:
     if adapter.name != "class_folders":
         return []
     unknown = Counter(

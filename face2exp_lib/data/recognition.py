@@ -5,9 +5,9 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from face2exp_lib.data.formats import ADAPTERS
+from face2exp_lib.data.formats import FORMATS
 from face2exp_lib.data.formats.folders import class_like, part_like
-from face2exp_lib.data.formats.format import Adapter
+from face2exp_lib.data.formats.format import Format
 from face2exp_lib.data.reading import read_set
 from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.sets.labels import Codes
@@ -27,7 +27,7 @@ class Found(NamedTuple):
         notes: what somebody has to know of how it was found.
     """
 
-    adapter: Adapter
+    adapter: Format
     path: Path
     part: str
     notes: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ def find_sets(path: Path | str) -> list[Found]:
             "with the columns path,label"
         )
     classes, persons = (
-        [Found(ADAPTERS[name], path, part) for part in ADAPTERS[name].recognise(path)]
+        [Found(FORMATS[name], path, part) for part in FORMATS[name].recognise(path)]
         for name in FOLDERS
     )
     if not classes:
@@ -104,7 +104,7 @@ def read_found(found: Found, codes: Codes | None = None) -> FaceSet:
 def _specific(path: Path) -> list[Found]:
     return [
         Found(adapter, path, part)
-        for adapter in ADAPTERS.values()
+        for adapter in FORMATS.values()
         if adapter.name not in FOLDERS
         for part in adapter.recognise(path)
     ]
@@ -118,7 +118,7 @@ def _inner_sets(path: Path) -> Iterator[tuple[Path, str]]:
         if any(outer in inner.parents for outer in claimed):
             continue
         formats = {found.adapter.name for found in _specific(inner)}
-        if not formats and ADAPTERS["class_folders"].recognise(inner):
+        if not formats and FORMATS["class_folders"].recognise(inner):
             formats = {"class_folders"}
         if formats:
             claimed.append(inner)

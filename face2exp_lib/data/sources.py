@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-from face2exp_lib.data.formats import ADAPTERS
+from face2exp_lib.data.formats import FORMATS
 from face2exp_lib.data.reading import read_set
 from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.sets.labels import CODES, own_codes
@@ -24,7 +24,7 @@ class Source:
     """Where one set of faces lies.
 
     Attributes:
-        format: layout, a key of `face2exp_lib.data.formats.ADAPTERS`.
+        format: layout, a key of `face2exp_lib.data.formats.FORMATS`.
         path: below the data root, or absolute; empty for the embedded rendered faces.
         part: part of the set: a folder (`train`), a Usage of fer2013.csv, a part of the pack.
         codes: what the labels mean: a key of `face2exp_lib.data.sets.labels.CODES`, or a mapping of
@@ -48,8 +48,8 @@ class Source:
     @field_validator("format")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value not in ADAPTERS:
-            raise ValueError(f"no such format '{value}': take {', '.join(ADAPTERS)}")
+        if value not in FORMATS:
+            raise ValueError(f"no such format '{value}': take {', '.join(FORMATS)}")
         return value
 
     @field_validator("codes", mode="before")
@@ -82,7 +82,7 @@ class Source:
                 table of landmarks does not fit.
         """
         data_root = Path(data_root) if data_root else None
-        adapter = ADAPTERS[self.format]
+        adapter = FORMATS[self.format]
         if self.format == "rendered" and not self.path:
             path = data_root = shipped("data/rendered")
         else:

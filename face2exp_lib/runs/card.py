@@ -8,7 +8,7 @@ from typing import Any
 
 from face2exp_lib.config import RunConfig, config_digest, load_config
 from face2exp_lib.data.draws import MISSING
-from face2exp_lib.data.formats import ADAPTERS
+from face2exp_lib.data.formats import FORMATS
 from face2exp_lib.evaluation.metrics import MEASURES, evaluation_path, read_evaluation
 from face2exp_lib.methods import METHODS
 from face2exp_lib.runtime.errors import Face2ExpError
@@ -268,5 +268,5 @@ def set_terms(config: RunConfig) -> dict[str, str]:
     sources = [data.labelled, data.unlabelled]
     if data.validation is not None:
         sources.append(data.validation)
-    adapters = [ADAPTERS[source.format] for source in sources]
+    adapters = [FORMATS[source.format] for source in sources]
     return {adapter.title: " ".join(adapter.state.split()) for adapter in adapters}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from face2exp_lib.data.formats import ADAPTERS
+from face2exp_lib.data.formats import FORMATS
 from face2exp_lib.data.formats.published import (
     AFFECTNET_TRAIN,
     FER2013_PUBLIC,
@@ -363,7 +363,7 @@ def test_missing_files_are_counted_and_listed(tmp_path: Path) -> None:
 
 
 def test_real_faces_fit_what_is_published(real_faces: Path) -> None:
-    adapter = ADAPTERS["class_folders"]
+    adapter = FORMATS["class_folders"]
     for part, published in (("train", FER2013_TRAIN), ("validation", FER2013_PUBLIC)):
         faces = adapter.read(real_faces, part, "names")
         counts = class_counts(faces.known_labels(), class_names(7))

@@ -5,7 +5,7 @@ from face2exp_lib.data.formats.celeba import CELEBA
 from face2exp_lib.data.formats.expw import EXPW
 from face2exp_lib.data.formats.fer2013 import FER2013_CSV, FERPLUS
 from face2exp_lib.data.formats.folders import CLASS_FOLDERS, IDENTITY_FOLDERS
-from face2exp_lib.data.formats.format import Adapter
+from face2exp_lib.data.formats.format import Format
 from face2exp_lib.data.formats.listed import LISTED
 from face2exp_lib.data.formats.rafdb import RAFDB_BASIC
 from face2exp_lib.data.formats.recordio import RECORDIO
@@ -14,7 +14,7 @@ from face2exp_lib.data.formats.shards import SHARDS
 
 # Layouts that only one set has come before folders, which nearly everything has: the first that
 # recognises a path is taken.
-ADAPTERS: dict[str, Adapter] = {
+FORMATS: dict[str, Format] = {
     adapter.name: adapter
     for adapter in (
         RENDERED,

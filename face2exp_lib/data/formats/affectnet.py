@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from face2exp_lib.data.formats.codes import choose_codes
 from face2exp_lib.data.formats.folders import read_class_folders
-from face2exp_lib.data.formats.format import Adapter
+from face2exp_lib.data.formats.format import Format
 from face2exp_lib.data.formats.paths import (
     Root,
     find_image,
@@ -269,7 +269,7 @@ def recognise(path: Path) -> list[str]:
     ]
 
 
-AFFECTNET_SET = Adapter(
+AFFECTNET_SET = Format(
     name="affectnet",
     title="AffectNet",
     read=read_affectnet,

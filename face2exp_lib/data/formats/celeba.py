@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from face2exp_lib.data.formats.format import Adapter
+from face2exp_lib.data.formats.format import Format
 from face2exp_lib.data.formats.paths import Root, find_image, first_existing, set_name, set_origin
 from face2exp_lib.data.formats.tables import BadRows, Entry, read_lines, unique
 from face2exp_lib.data.sets.facesets import FaceSet
@@ -108,7 +108,7 @@ def recognise(path: Path) -> list[str]:
     return [""]
 
 
-CELEBA = Adapter(
+CELEBA = Format(
     name="celeba",
     title="CelebA (aligned)",
     read=read_celeba,

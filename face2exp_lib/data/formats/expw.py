@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from face2exp_lib.data.formats.codes import choose_codes
-from face2exp_lib.data.formats.format import Adapter
+from face2exp_lib.data.formats.format import Format
 from face2exp_lib.data.formats.paths import Root, find_image, first_existing, set_name, set_origin
 from face2exp_lib.data.formats.published import EXPW as EXPW_COUNTS
 from face2exp_lib.data.formats.tables import BadRows, Entry, read_lines, unique
@@ -84,7 +84,7 @@ def recognise(path: Path) -> list[str]:
     return [""] if any((path / name).is_file() for name in LISTS) else []
 
 
-EXPW = Adapter(
+EXPW = Format(
     name="expw",
     title="ExpW",
     read=read_expw,

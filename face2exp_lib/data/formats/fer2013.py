@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from face2exp_lib.data.formats.codes import choose_codes
-from face2exp_lib.data.formats.format import Adapter
+from face2exp_lib.data.formats.format import Format
 from face2exp_lib.data.formats.paths import Root, find_image, must_exist, set_name, set_origin
 from face2exp_lib.data.formats.published import FER2013
 from face2exp_lib.data.formats.tables import (
@@ -245,7 +245,7 @@ def _usages(path: Path, columns: set[str]) -> list[str]:
 
 
 FER2013_STATE = "Public, for research: the ICML 2013 challenge on Kaggle."
-FER2013_CSV = Adapter(
+FER2013_CSV = Format(
     name="fer2013_csv",
     title="FER2013 (Kaggle's table)",
     read=read_fer2013_csv,
@@ -261,7 +261,7 @@ fer2013.csv     emotion, pixels (48 x 48 numbers), Usage; also icml_face_data.cs
     "images are exact copies of another, 568 of the two test parts have one in Training, and 57 "
     "groups of copies bear contradicting labels.",
 )
-FERPLUS = Adapter(
+FERPLUS = Format(
     name="ferplus",
     title="FERPlus",
     read=read_ferplus,

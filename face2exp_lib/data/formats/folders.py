@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from face2exp_lib.data.formats.codes import Chosen, choose_codes
-from face2exp_lib.data.formats.format import Adapter
+from face2exp_lib.data.formats.format import Format
 from face2exp_lib.data.formats.paths import PARTS, must_exist, set_name, set_origin
 from face2exp_lib.data.formats.published import EVERY
 from face2exp_lib.data.formats.tables import BadRows
@@ -240,7 +240,7 @@ def _count_below(folder: Path) -> int:
     return sum(len(list_images(child).images) for child in _folders(folder, links=False))
 
 
-CLASS_FOLDERS = Adapter(
+CLASS_FOLDERS = Format(
     name="class_folders",
     title="Class folders",
     read=read_class_folders,
@@ -256,7 +256,7 @@ train/          the part; any name, or none
     notes="Also FER2013 as folders, the re-packs of RAF-DB and AffectNet, and CK+ with a folder a "
     "person in each class. Folders that are links are not entered; a part may be one.",
 )
-IDENTITY_FOLDERS = Adapter(
+IDENTITY_FOLDERS = Format(
     name="identity_folders",
     title="Identity folders: LFW, WebFace, VGGFace2, CASIA-WebFace",
     read=read_identity_folders,

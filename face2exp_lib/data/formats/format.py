@@ -32,7 +32,7 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True)
-class Adapter:
+class Format:
     """One layout.
 
     Attributes:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from face2exp_lib.data.formats.codes import choose_codes
-from face2exp_lib.data.formats.format import Adapter
+from face2exp_lib.data.formats.format import Format
 from face2exp_lib.data.formats.paths import Root, find_image, must_exist, set_name, set_origin
 from face2exp_lib.data.formats.published import EVERY
 from face2exp_lib.data.formats.tables import (
@@ -82,7 +82,7 @@ def recognise(path: Path) -> list[str]:
         return [""]  # reading tells what is wrong with it
 
 
-LISTED = Adapter(
+LISTED = Format(
     name="listed",
     title="A table of paths and labels",
     read=read_listed,

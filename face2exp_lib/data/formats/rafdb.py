@@ -7,7 +7,7 @@ import numpy as np
 
 from face2exp_lib.data.formats.codes import choose_codes
 from face2exp_lib.data.formats.folders import class_counts, read_class_folders
-from face2exp_lib.data.formats.format import Adapter
+from face2exp_lib.data.formats.format import Format
 from face2exp_lib.data.formats.paths import Root, find_image, must_exist, set_name, set_origin
 from face2exp_lib.data.formats.published import RAFDB
 from face2exp_lib.data.formats.tables import BadRows, Entry, read_lines, unique
@@ -84,7 +84,7 @@ def recognise(path: Path) -> list[str]:
     return [part for part in PARTS if part in found] or [""]
 
 
-RAFDB_BASIC = Adapter(
+RAFDB_BASIC = Format(
     name="rafdb",
     title="RAF-DB (single-label subset)",
     read=read_rafdb,

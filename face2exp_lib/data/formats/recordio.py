@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from face2exp_lib.data.formats.format import Adapter
+from face2exp_lib.data.formats.format import Format
 from face2exp_lib.data.formats.paths import must_exist, set_name, set_origin
 from face2exp_lib.data.formats.tables import BadRows
 from face2exp_lib.data.sets.facesets import FaceSet
@@ -276,7 +276,7 @@ def recognise(path: Path) -> list[str]:
     ]
 
 
-RECORDIO = Adapter(
+RECORDIO = Format(
     name="recordio",
     title="InsightFace packs (RecordIO)",
     read=read_recordio,

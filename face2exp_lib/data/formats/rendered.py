@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from face2exp_lib.data.formats.format import Adapter
+from face2exp_lib.data.formats.format import Format
 from face2exp_lib.data.formats.paths import must_exist, set_origin
 from face2exp_lib.data.formats.tables import BadRows, Entry, read_table, unique
 from face2exp_lib.data.sets.facesets import FaceSet
@@ -75,7 +75,7 @@ def _parts(root: Path) -> str:
     return ", ".join(sorted(path.stem for path in root.glob("*.zip"))) or f"none in {root}"
 
 
-RENDERED = Adapter(
+RENDERED = Format(
     name="rendered",
     title="Rendered faces",
     read=read_rendered,

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from face2exp_lib.data.formats.format import Adapter
+from face2exp_lib.data.formats.format import Format
 from face2exp_lib.data.formats.paths import must_exist, set_name, set_origin
 from face2exp_lib.data.formats.tables import BadRows
 from face2exp_lib.data.sets.facesets import FaceSet
@@ -180,7 +180,7 @@ def _is_index(path: Path) -> bool:
         return False
 
 
-SHARDS = Adapter(
+SHARDS = Format(
     name="shards",
     title="WebDataset shards",
     read=read_shards,

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from face2exp_lib.config import RunConfig
-from face2exp_lib.data.formats import ADAPTERS
+from face2exp_lib.data.formats import FORMATS
 from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.sets.images import CroppedImages, FileImages
 from face2exp_lib.data.sets.labels import CODES
@@ -138,7 +138,7 @@ UNLABELLED: dict[str, Callable[[Path], str]] = {
 
 def test_every_adapter_is_tried_here() -> None:
     tried = {name for name, *_ in LABELLED.values()} | UNLABELLED.keys() | {"rendered"}
-    assert tried == ADAPTERS.keys()
+    assert tried == FORMATS.keys()
 
 
 @pytest.mark.parametrize("labelled", LABELLED)
@@ -176,9 +176,9 @@ def test_any_labelled_set_trains_with_any_unlabelled_one(
         assert labels.tolist() == [-1] * 3, "a label of D_FR came along"
 
 
-@pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=lambda adapter: adapter.name)
+@pytest.mark.parametrize("adapter", FORMATS.values(), ids=lambda adapter: adapter.name)
 def test_what_is_written_about_an_adapter(adapter: object) -> None:
-    assert isinstance(adapter, type(ADAPTERS["rafdb"]))
+    assert isinstance(adapter, type(FORMATS["rafdb"]))
     assert adapter.codes in {"", *CODES}
     source = yaml.safe_load(adapter.example)
     assert source["format"] == adapter.name
@@ -200,6 +200,6 @@ def test_labels_are_there_without_reading_an_image(
         monkeypatch.setattr(CroppedImages, method, refuse)
     for title, (name, make, inside, codes) in LABELLED.items():
         part = make(tmp_path / title)[0]
-        adapter = ADAPTERS[name]
+        adapter = FORMATS[name]
         faces: FaceSet = adapter.read(tmp_path / title / inside, part, codes or adapter.codes)
         assert len(np.unique(faces.known_labels())) >= 7
