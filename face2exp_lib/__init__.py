@@ -57,7 +57,7 @@ _HOME = {
     "export_run": "runs.export",
     "inspect": "preparation.inspection",
     "load_config": "config",
-    "load_trained": "runs.evaluate",
+    "load_trained": "runs.trained",
     "meta_step": "methods.meta_face2exp",
     "predict_images": "runs.predict",
     "read_comparison": "comparison.arms",
