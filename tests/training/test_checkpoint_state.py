@@ -71,11 +71,3 @@ def test_the_checkpoint_before_a_damaged_one_serves(
     for name in ("metrics.jsonl", "finished.json"):
         assert (run / name).read_bytes() == (finished_runs["meta"] / name).read_bytes()
     assert [path.name for path in checkpoints(run)] == ["step-00000008.pt", "step-00000010.pt"]
-
-
-def test_a_run_of_an_earlier_version_is_not_begun_anew(
-    tiny: Tiny, squares_root: Path, broken_off: Path
-) -> None:
-    (newest,) = checkpoints(broken_off)
-    newest.rename(newest.with_name("last.pt"))
-    refused(tiny(), broken_off, squares_root, "earlier version", resume=True)
