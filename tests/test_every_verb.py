@@ -13,7 +13,6 @@ import pytest
 import yaml
 
 from face2exp_lib.cli.main import main
-from face2exp_lib.data.lists import list_digest
 from face2exp_lib.data.recognition import read_sets
 from face2exp_lib.data.sets.labels import class_names
 from face2exp_lib.preparation.audited_sets import AuditedSet, distinct
@@ -254,7 +253,7 @@ def test_every_verb_sees_the_same_images_and_labels(
     faces = found.faces
     seen = dict(zip(faces.ids, (NAMES[code] for code in faces.known_labels()), strict=True))
     assert seen == case.labels
-    digest = list_digest(faces)
+    digest = faces.digest
     told = run(capsys, "data", "inspect", case.path, *codes)
     assert f"{len(case.labels)} images" in told
     for reason in case.left_out:
@@ -266,7 +265,7 @@ def test_every_verb_sees_the_same_images_and_labels(
 
     # audit
     (audited,) = distinct([AuditedSet(one, False) for one in read_sets(argument, table)])
-    assert list_digest(audited.faces) == digest
+    assert audited.faces.digest == digest
     told = run(capsys, "data", "audit", argument, *codes)
     assert f"{len(case.labels)} images, for" in told
     assert all(reason in told for reason in case.left_out)

@@ -6,7 +6,6 @@ Both are csv tables in UTF-8; lines before the column names that begin with `#` 
 import csv
 import hashlib
 import io
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from face2exp_lib.data.formats.tables import BadRows, read_table
-from face2exp_lib.data.sets.facesets import FaceSet
+from face2exp_lib.data.sets.facesets import FaceSet, plain_id
 from face2exp_lib.data.sets.labels import class_names, parse_label
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import write_bytes
@@ -29,16 +28,6 @@ class Draw:
 
     train: dict[str, int]
     validation: dict[str, int]
-
-
-def list_digest(faces: FaceSet) -> str:
-    """What a set lists, as 32 hexadecimal digits: ids and labels in order, not the pixels."""
-    digest = hashlib.blake2b(digest_size=16)
-    for index, row in enumerate(faces.rows):  # one by one: millions of ids need not lie in memory
-        image = faces.images.ids[row]
-        label = -1 if faces.labels is None else int(faces.labels[index])
-        digest.update(f"{len(image)} {image} {label}\n".encode(errors="surrogateescape"))
-    return digest.hexdigest()
 
 
 def list_hashes(faces: FaceSet) -> np.ndarray:
@@ -118,11 +107,6 @@ def read_draw(path: Path | str) -> Draw:
     return draw
 
 
-def plain_id(image: str) -> str:
-    """An id by which lists are compared: Macs take accents apart in the names of files."""
-    return unicodedata.normalize("NFC", image)
-
-
 class Drops:
     """Which images of which sets training does without, by tables of `data inspect` and others.
 
@@ -137,7 +121,7 @@ class Drops:
         """One row of a table."""
         listed = self._rows.setdefault((name, origin), set())
         if drop:
-            listed.add(plain_id(image))
+            listed.add(image)
 
     def __bool__(self) -> bool:
         return bool(self._rows)
@@ -152,7 +136,7 @@ class Drops:
         return bool(self._of(name, origin))
 
     def ids(self, name: str, origin: str) -> set[str]:
-        """Ids of a set's images to drop, in Unicode's composed form."""
+        """Ids of a set's images to drop."""
         return set().union(*(self._rows[key] for key in self._of(name, origin)))
 
     def _of(self, name: str, origin: str) -> list[tuple[str, str]]:

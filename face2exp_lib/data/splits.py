@@ -15,9 +15,9 @@ from face2exp_lib.data.draws import (
     of_classes,
     smp,
 )
-from face2exp_lib.data.lists import Draw, Drops, list_digest, plain_id, read_draw, read_drops
+from face2exp_lib.data.lists import Draw, Drops, read_draw, read_drops
 from face2exp_lib.data.sampling import balanced_draw
-from face2exp_lib.data.sets.facesets import FaceSet, without_copies
+from face2exp_lib.data.sets.facesets import FaceSet, plain_id, without_copies
 from face2exp_lib.data.sets.labels import class_names
 from face2exp_lib.data.sources import Data, below_data_root
 from face2exp_lib.data.stream_order import ShardedFaces, open_stream
@@ -115,19 +115,12 @@ def read_run_data(data: Data, seed: int, data_root: Path | str | None) -> RunDat
             f"data.drop: lists images of {drops.names}, and this run trains on "
             f"{' and '.join(sorted({faces.name for faces in own}))}: audit these"
         )
-    evaluation = [parts.test, parts.validation] if data.check_unlabelled else []
-    if isinstance(unlabelled, ShardedFaces):
-        held_out = {digest for part in evaluation for digest in part.digests()}
-        listed = drops.ids(unlabelled.name, unlabelled.origin)
-        unlabelled, num_listed, num_copies, lacking = unlabelled.without(listed, held_out)
-        _must_lack_none(unlabelled.name, lacking)
-        left_out = {LISTED: num_listed, COPIES: num_copies}
-    else:
-        unlabelled, left_out = _dropped(drops, unlabelled)
-        if evaluation:
-            kept = without_copies(unlabelled, evaluation)
-            left_out[COPIES] = len(unlabelled) - len(kept)
-            unlabelled = kept
+    evaluation = (parts.test, parts.validation) if data.check_unlabelled else ()
+    held_out = {digest for part in evaluation for digest in part.digests()}
+    listed = drops.ids(unlabelled.name, unlabelled.origin)
+    unlabelled, num_listed, num_copies, lacking = unlabelled.without(listed, held_out)
+    _must_lack_none(unlabelled.name, lacking)
+    left_out = {LISTED: num_listed, **({COPIES: num_copies} if evaluation else {})}
     if len(unlabelled) == 0:
         raise Face2ExpError(f"{unlabelled.name}: no image is left of it: add some")
     return RunData(
@@ -147,7 +140,10 @@ def read_labelled_data(data: Data, seed: int, data_root: Path | str | None) -> L
     names = class_names(data.num_classes)
     test = read_test(data, data_root)
     listed = data.labelled.read(data_root)
-    pool, left_out = _dropped(_drops(data, data_root), listed)
+    dropped = _drops(data, data_root).ids(listed.name, listed.origin)
+    pool, num_listed, _, lacking = listed.without(dropped, set())
+    _must_lack_none(listed.name, lacking)
+    left_out = {LISTED: num_listed}
     pool = of_classes(pool, len(names))
     unheld = without_copies(pool, [test])
     left_out["copies of test images"] = len(pool) - len(unheld)
@@ -210,15 +206,12 @@ def _read_unlabelled(data: Data, data_root: Path | None) -> FaceSet | ShardedFac
 
 
 def _about(faces: FaceSet | ShardedFaces) -> dict[str, Any]:
-    about: dict[str, Any] = {"num_images": len(faces), "digest": _digest(faces)}
-    if isinstance(faces, FaceSet) and faces.landmarks is not None and faces.canonical is not None:
-        about["landmarks"] = hashlib.blake2b(faces.landmarks.tobytes(), digest_size=16).hexdigest()
-        about["canonical_landmarks"] = int(faces.canonical.sum())
+    about: dict[str, Any] = {"num_images": len(faces), "digest": faces.digest}
+    listed = faces.listed
+    if listed is not None and listed.landmarks is not None and listed.canonical is not None:
+        about["landmarks"] = hashlib.blake2b(listed.landmarks.tobytes(), digest_size=16).hexdigest()
+        about["canonical_landmarks"] = int(listed.canonical.sum())
     return about
-
-
-def _digest(faces: FaceSet | ShardedFaces) -> str:
-    return faces.digest if isinstance(faces, ShardedFaces) else list_digest(faces)
 
 
 def _must_lack_none(name: str, lacking: set[str]) -> None:
@@ -227,19 +220,6 @@ def _must_lack_none(name: str, lacking: set[str]) -> None:
             f"data.drop: {name} lacks {len(lacking)} of the images that it lists, such as "
             f"{min(lacking)}: audit the set again"
         )
-
-
-def _dropped(drops: Drops, faces: FaceSet) -> tuple[FaceSet, dict[str, int]]:
-    """The set less what `data.drop` lists of it, and a count of that.
-
-    Raises:
-        Face2ExpError: if the table lists an image that the set lacks.
-    """
-    dropped, ids = drops.ids(faces.name, faces.origin), [plain_id(image) for image in faces.ids]
-    lacking = dropped.difference(ids)
-    _must_lack_none(faces.name, lacking)
-    kept = np.flatnonzero([image not in dropped for image in ids])
-    return faces.subset(kept), {LISTED: len(ids) - len(kept)}
 
 
 def _draw_of_classes(draw: Draw, num_classes: int) -> Draw:

@@ -67,6 +67,11 @@ class ShardedFaces:
         return counts
 
     @property
+    def listed(self) -> None:
+        """As `FaceSet.listed`: no list of the images is made."""
+        return None
+
+    @property
     def digest(self) -> str:
         """Names the content, in 32 hexadecimal digits."""
         digest = hashlib.blake2b(self.shards.digest.encode(), digest_size=16)

@@ -26,7 +26,6 @@ from filelock import FileLock, Timeout
 from PIL import Image
 from tqdm import tqdm
 
-from face2exp_lib.data.lists import list_digest
 from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.sets.imagefiles import ENDINGS, open_image
 from face2exp_lib.data.sets.images import decode_whole, unreadable
@@ -265,7 +264,7 @@ def _claim(faces: FaceSet, out: Path, name: str, recipe: Recipe) -> str:
 
 def _digest(faces: FaceSet) -> str:
     """What the source lists: ids, labels, persons and points."""
-    digest = hashlib.blake2b(list_digest(faces).encode(), digest_size=16)
+    digest = hashlib.blake2b(faces.digest.encode(), digest_size=16)
     for values in (faces.identities, faces.landmarks, faces.canonical):
         digest.update(b"-" if values is None else np.ascontiguousarray(values).data)
     return digest.hexdigest()

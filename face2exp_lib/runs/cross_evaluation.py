@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from face2exp_lib.config import RunConfig, load_config
 from face2exp_lib.data.draws import of_classes
-from face2exp_lib.data.lists import list_digest
 from face2exp_lib.data.sets.facesets import FaceSet, Skipped
 from face2exp_lib.data.sets.images import decode
 from face2exp_lib.data.sets.landmark_table import attach
@@ -70,7 +69,7 @@ def evaluate_on(
     left_out = Counter(skipped.reason for skipped in faces.skipped)
     part = of_classes(attach(faces, Path(crop_by), "face") if crop_by else faces, num_classes)
     left_out[CONTEMPT] = len(faces) - len(part)
-    digest = list_digest(part)
+    digest = part.digest
     name = f"on-{_file_name(faces.name, faces.origin, digest)}"
     own_test = digest == _test_digest(run_dir)
     for other in (name, "test") if own_test else (name,):

@@ -11,7 +11,6 @@ from torch import nn
 from face2exp_lib import __version__
 from face2exp_lib.config import RunConfig
 from face2exp_lib.data.batches import DecodedFaces
-from face2exp_lib.data.lists import list_digest
 from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.sets.labels import class_names
 from face2exp_lib.data.splits import read_test, read_validation
@@ -119,7 +118,7 @@ def evaluate_part(
         "method": config.method,
         "seed": config.seed,
         "num_images": len(part),
-        "list_digest": list_digest(part),
+        "list_digest": part.digest,
         **reading,
         **evaluate_predictions(predictions),
         **finished,

@@ -112,8 +112,9 @@ def _read_sets(config: RunConfig, data_root: Path | None, fer: str) -> tuple[Fac
         labelled = read_labelled_data(config.data, config.seed, data_root)
         return getattr(labelled, fer), config.data.unlabelled.read(data_root)
     data = read_run_data(config.data, config.seed, data_root)
-    assert isinstance(data.unlabelled, FaceSet)
-    return getattr(data, fer), data.unlabelled
+    listed = data.unlabelled.listed
+    assert listed is not None
+    return getattr(data, fer), listed
 
 
 def _initial(config: RunConfig) -> FaceNetwork:

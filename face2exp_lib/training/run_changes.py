@@ -17,7 +17,6 @@ import numpy as np
 
 from face2exp_lib.config import RunConfig
 from face2exp_lib.data.lists import list_hashes
-from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.sources import below_data_root
 from face2exp_lib.data.splits import RunData
 from face2exp_lib.runtime.errors import Face2ExpError
@@ -198,7 +197,8 @@ def write_data(data: RunData, run_dir: Path) -> None:
 def _lists(data: RunData) -> dict[str, np.ndarray]:
     """Of each set but a stream what `list_hashes` makes of it."""
     sets = {name: getattr(data, name) for name in SETS}
-    return {name: list_hashes(faces) for name, faces in sets.items() if isinstance(faces, FaceSet)}
+    listed = {name: faces.listed for name, faces in sets.items()}
+    return {name: list_hashes(faces) for name, faces in listed.items() if faces is not None}
 
 
 def _read_lists(run_dir: Path) -> dict[str, np.ndarray]:

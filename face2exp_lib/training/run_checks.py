@@ -41,11 +41,11 @@ def must_part(config: RunConfig) -> None:
 
 def about_patches(config: RunConfig, data: RunData) -> str | None:
     """What to tell about patches that lie at the points of an average face, if they do."""
-    faces = data.unlabelled
+    faces = data.unlabelled.listed
     if not METHODS[config.method].unlabelled or config.aug.patches == "none":
         return None
     # A stream has its points in its shards, millions of rows that are not read for a note.
-    if not isinstance(faces, FaceSet) or faces.landmarks is not None:
+    if faces is None or faces.landmarks is not None:
         return None
     return (
         f"note: {faces.name} comes without landmarks, so the patches of Aug lie at those of an "

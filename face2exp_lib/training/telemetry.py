@@ -14,7 +14,7 @@ from torch import Tensor
 
 from face2exp_lib.config import RunConfig
 from face2exp_lib.data.batches import DecodedFaces
-from face2exp_lib.data.sets.facesets import FaceSet, drawn_faces
+from face2exp_lib.data.sets.facesets import drawn_faces
 from face2exp_lib.data.sets.labels import class_names
 from face2exp_lib.data.splits import RunData
 from face2exp_lib.evaluation.features import penultimate_features
@@ -172,14 +172,15 @@ class Distance:
     def __init__(self, config: RunConfig, data: RunData) -> None:
         self.config, self.sets = config, list[DecodedFaces]()
         number = config.telemetry.distance_images
-        if number and isinstance(data.unlabelled, FaceSet):
+        unlabelled = data.unlabelled.listed
+        if number and unlabelled is not None:
             self.sets = [
                 DecodedFaces(
                     drawn_faces(faces, number, config.seed),
                     config.data.stored_size,
                     in_memory=config.data.in_memory,
                 )
-                for faces in (data.validation, data.unlabelled)
+                for faces in (data.validation, unlabelled)
             ]
 
     def measure(self, networks: dict[str, FaceNetwork]) -> dict[str, float | None]:

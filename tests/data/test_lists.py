@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from face2exp_lib.data.lists import Draw, list_digest, read_draw, read_drops, write_draw
+from face2exp_lib.data.lists import Draw, read_draw, read_drops, write_draw
 from face2exp_lib.data.sets.facesets import FaceSet
-from face2exp_lib.data.sets.images import FileImages
+from face2exp_lib.data.sets.images import FileImages, PixelImages
 from face2exp_lib.runtime.errors import Face2ExpError
 
 ODD = 'sad/"a, b"\n#\udcff é.png'  # commas, quotes, a line break, a byte that is no UTF-8
@@ -92,14 +92,26 @@ def test_a_set_is_its_path_and_only_elsewhere_its_name(tmp_path: Path) -> None:
 def test_accents_that_a_mac_takes_apart_are_the_same_image(tmp_path: Path) -> None:
     apart, whole = "Zoe\u0308.jpg", "Zo\u00eb.jpg"
     (tmp_path / "drop.csv").write_text(f"set,image,drop\na,{apart},yes\n", encoding="utf-8")
-    assert read_drops(tmp_path / "drop.csv").ids("a", "") == {whole}
     (tmp_path / "draw.csv").write_text(f"image,label\n{apart},happy\n", encoding="utf-8")
     assert read_draw(tmp_path / "draw.csv").train == {whole: 1}
+    listed = faces([whole, "b"], [1, 2])
+    left, number, _, lacking = listed.without(read_drops(tmp_path / "drop.csv").ids("a", ""), set())
+    assert (left.ids, number, lacking) == (["b"], 1, set())
+
+
+def test_a_set_without_some_and_without_copies() -> None:
+    """By hand: `b` is dropped, and `d` has the bytes of `a`, which are held out."""
+    pixels = np.array([[[0]], [[1]], [[2]], [[0]]], dtype=np.uint8)
+    four = FaceSet("four", PixelImages(pixels, ["a", "b", "c", "d"]), np.arange(4))
+    held_out = {four.digests()[0]}
+    left, num_listed, num_copies, lacking = four.without({"b", "x"}, held_out)
+    assert (left.ids, num_listed, num_copies, lacking) == (["c"], 1, 2, {"x"})
+    assert four.listed is four
 
 
 def test_digest_sees_ids_labels_and_order() -> None:
-    first = list_digest(faces(["a", "b"], [0, 1]))
-    assert first == list_digest(faces(["x", "a", "b"], [5, 0, 1]).subset(np.array([1, 2])))
+    first = faces(["a", "b"], [0, 1]).digest
+    assert first == faces(["x", "a", "b"], [5, 0, 1]).subset(np.array([1, 2])).digest
     others = [
         faces(["a", "b"], [1, 0]),
         faces(["b", "a"], [1, 0]),
@@ -108,4 +120,4 @@ def test_digest_sees_ids_labels_and_order() -> None:
         faces(["a 0\n1 b"], [1]),
         faces(["a", ODD], [0, 1]),
     ]
-    assert len({first, *map(list_digest, others)}) == 7
+    assert len({first, *(other.digest for other in others)}) == 7

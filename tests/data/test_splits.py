@@ -8,7 +8,7 @@ import pytest
 
 from face2exp_lib.config import RunConfig, load_config
 from face2exp_lib.data.formats.folders import read_class_folders
-from face2exp_lib.data.lists import list_digest, write_draw
+from face2exp_lib.data.lists import write_draw
 from face2exp_lib.data.sampling import class_counts
 from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.sets.labels import class_names
@@ -225,7 +225,7 @@ def test_a_draw_trains_the_same_from_its_list_whatever_the_seed(
     write_draw(path, {"train": drawn.labelled, "validation": drawn.validation}, {"seed": 3})
     listed = run_data(tiny("seed=8", f"data.draw={path}"), squares_root)
     for part in ("labelled", "validation", "long_tailed", "unlabelled"):
-        assert list_digest(getattr(listed, part)) == list_digest(getattr(drawn, part))
+        assert getattr(listed, part).digest == getattr(drawn, part).digest
     other = run_data(tiny("seed=8"), squares_root)
     assert other.labelled.ids != drawn.labelled.ids
 
@@ -423,7 +423,7 @@ def test_validation_alone_is_that_of_the_run(tiny: Tiny, squares_root: Path, own
     )
     config = tiny(*(changes if own else ()))
     part = read_validation(config.data, config.seed, squares_root)
-    assert list_digest(part) == list_digest(run_data(config, squares_root).validation)
+    assert part.digest == run_data(config, squares_root).validation.digest
 
 
 def test_validation_alone_reads_no_other_set_than_it_needs(tiny: Tiny, squares_root: Path) -> None:

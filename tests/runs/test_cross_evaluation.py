@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from face2exp_lib.data.formats.folders import read_class_folders
-from face2exp_lib.data.lists import list_digest
 from face2exp_lib.data.sets.facesets import FaceSet, Skipped
 from face2exp_lib.data.sets.labels import class_names
 from face2exp_lib.evaluation.predictions import read_predictions
@@ -65,7 +64,7 @@ def test_evaluation_file(run: Path, other: Path, squares_root: Path) -> None:
     assert result["copies_of_training_images"] == 0
     assert result["test_readings"] == 1
     part = faces.subset(np.flatnonzero(faces.known_labels() < 7))
-    assert result["list_digest"] == list_digest(part)
+    assert result["list_digest"] == part.digest
     (kept,) = written(run, "predictions-on")
     assert read_predictions(kept).images == part.ids
     assert kept.stem.removeprefix("predictions-") == result["split"]

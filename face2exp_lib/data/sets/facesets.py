@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -104,6 +105,42 @@ class FaceSet:
             raise Face2ExpError(f"{self.name}: this set has no labels: choose a labelled format")
         return self.labels
 
+    @property
+    def listed(self) -> "FaceSet":
+        """The set as a list of its images, which a stream is not."""
+        return self
+
+    @property
+    def digest(self) -> str:
+        """What it lists, as 32 hexadecimal digits: ids and labels in order, not the pixels."""
+        digest = hashlib.blake2b(digest_size=16)
+        for index, row in enumerate(
+            self.rows
+        ):  # one by one: millions of ids need not lie in memory
+            image = self.images.ids[row]
+            label = -1 if self.labels is None else int(self.labels[index])
+            digest.update(f"{len(image)} {image} {label}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()
+
+    def without(self, ids: set[str], digests: set[bytes]) -> tuple["FaceSet", int, int, set[str]]:
+        """Leave images out by their ids and by the digests of their stored bytes.
+
+        Returns:
+            What is left; how many had one of `ids`, and how many others one of `digests`; those of
+            `ids` that no image has.
+
+        Raises:
+            Face2ExpError: naming an image that cannot be read, if there are `digests`.
+        """
+        dropped, here = {plain_id(image) for image in ids}, [plain_id(image) for image in self.ids]
+        left = self.subset(np.flatnonzero([image not in dropped for image in here]))
+        kept = left
+        if digests:
+            held_out = [digest in digests for digest in left.digests()]
+            kept = left.subset(np.flatnonzero(np.logical_not(held_out)))
+        lacking = dropped.difference(here)
+        return kept, len(self) - len(left), len(left) - len(kept), lacking
+
     def digests(self) -> list[bytes]:
         """A digest of each image's stored bytes: equal for exact copies.
 
@@ -120,11 +157,15 @@ class FaceSet:
         return digests
 
 
+def plain_id(image: str) -> str:
+    """An id by which lists are compared: Macs take accents apart in the names of files."""
+    return unicodedata.normalize("NFC", image)
+
+
 def without_copies(candidates: FaceSet, evaluation: Sequence[FaceSet]) -> FaceSet:
     """`candidates` less every image that is an exact copy of one in an evaluation set."""
     held_out = {digest for part in evaluation for digest in part.digests()}
-    kept = [i for i, digest in enumerate(candidates.digests()) if digest not in held_out]
-    return candidates.subset(np.array(kept, dtype=np.int64))
+    return candidates.without(set(), held_out)[0]
 
 
 def drawn_faces(faces: FaceSet, most: int, seed: int) -> FaceSet:
