@@ -25,6 +25,7 @@ from face2exp_lib.data.sets.labels import (
     codes_name,
     left_out,
     parse_label,
+    plain_label,
 )
 from face2exp_lib.runtime.errors import Face2ExpError
 
@@ -185,7 +186,7 @@ def class_counts(folder: Path) -> Counter[str]:
     """
     children = {child.name: child for child in class_like(folder)}
     numbers = {name for name in children if re.fullmatch("[0-9]|10", name)}
-    names = {name for name in children if name.strip().lower() in KNOWN_NAMES}
+    names = {name for name in children if plain_label(name) in KNOWN_NAMES}
     counts = Counter({name: _count_images(child) for name, child in children.items()})
     if names:
         for name in names:

@@ -41,6 +41,8 @@ class Root:
             ValueError: if it names no file, leads out of the folder or nothing is there.
         """
         path = text.strip().replace("\\", "/")  # tables written on Windows
+        if os.path.isabs(path) and "\0" not in path and self._holds(path):
+            path = os.path.relpath(os.path.realpath(path), self._real).replace("\\", "/")
         if not path or path.endswith("/") or "\0" in path:
             raise ValueError("names no file")
         if path.startswith("/") or re.match("[A-Za-z]:", path) or ".." in path.split("/"):

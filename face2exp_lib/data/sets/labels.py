@@ -86,11 +86,15 @@ def class_names(num_classes: int) -> tuple[str, ...]:
 def plain_label(text: str) -> str:
     """A label as tables know it: in lower case without blanks round it, whole numbers as such.
 
-    `0.0`, which pandas makes of a column with a gap, and `00` are `0`.
+    `0.0`, which pandas makes of a column with a gap, and `00` are `0`; of `3_happy`, as folders are
+    called so that they are sorted, the name counts.
     """
     plain = unicodedata.normalize("NFC", text).strip().lower()
     number = re.fullmatch(r"0*([0-9]{1,9})(\.0*)?", plain)
-    return number[1] if number else plain
+    if number:
+        return number[1]
+    named = re.fullmatch(r"[0-9]{1,2}[ _.-]+(.+)", plain)
+    return named[1] if named and (named[1] in ALIASES or named[1] in NO_EXPRESSION) else plain
 
 
 def own_codes(mapping: Mapping[object, object]) -> dict[str, str]:

@@ -230,6 +230,16 @@ def test_what_a_system_left_behind_is_no_class_no_image_and_no_person(tmp_path: 
     assert set(persons.identities) == {"train/happy", "train/sad"}
 
 
+def test_numbered_names_are_names(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"0_neutral": 1, "1_happy": 2, "2_sad": 1})
+    assert recognise_class_folders(tmp_path) == [""]
+    assert recognise_identity_folders(tmp_path) == []
+    faces = read_class_folders(tmp_path, "", None)
+    assert faces.known_labels().tolist() == [
+        Expression.NEUTRAL, Expression.HAPPY, Expression.HAPPY, Expression.SAD
+    ]  # fmt: skip
+
+
 def test_a_mapping_of_ones_own(tmp_path: Path) -> None:
     class_folders(tmp_path, {"0": 1, "1": 1, "2": 1})
     faces = read_class_folders(tmp_path, "", own_codes({0: "sad", 1: "Happy", 2: "none"}))

@@ -239,3 +239,16 @@ def test_nothing_left_tells_the_first_reason() -> None:
         Face2ExpError, match=r"t: no row \(2 left out, the first: a\.jpg: no such image\)"
     ):
         bad.must_leave(0, Path("t"), "no row")
+
+
+def test_a_whole_path_is_read_where_it_lies_in_the_folder(tmp_path: Path) -> None:
+    """As scripts write it that list a folder."""
+    put(tmp_path / "set" / "a" / "1.jpg", "")
+    put(tmp_path / "outside.jpg", "")
+    (tmp_path / "link").symlink_to(tmp_path / "set", target_is_directory=True)
+    root = Root(tmp_path / "set")
+    for folder in ("set", "link"):
+        assert root.find(f"{tmp_path}/{folder}/a/1.jpg") == "a/1.jpg"
+    for outside in (f"{tmp_path}/outside.jpg", f"{tmp_path}/set/../outside.jpg"):
+        with pytest.raises(ValueError, match="the path leaves the folder of the images"):
+            root.find(outside)

@@ -82,6 +82,11 @@ def test_a_code_means_another_expression_in_each_set() -> None:
         ("3.5", "3.5"),
         ("-1", "-1"),
         ("Happy ", "happy"),
+        ("3_Happy", "happy"),
+        ("01 - anger", "anger"),
+        ("8-none", "none"),
+        ("3_smile", "3_smile"),
+        ("2024_happy", "2024_happy"),
         ("Zoe\u0308", "zo\u00eb"),
     ],
 )
