@@ -57,12 +57,23 @@ def changes(browser: Any, figure: Any, before: str) -> bool:
     return False
 
 
+def found(browser: Any, selector: str) -> list[Any]:
+    """What fits a selector, as soon as the page's scripts have made some; a browser that has just
+    started takes a moment."""
+    end = time.monotonic() + WAIT_S
+    while not (elements := browser.find_elements("css selector", selector)):
+        if time.monotonic() > end:
+            break
+        time.sleep(0.05)
+    return list(elements)
+
+
 @pytest.mark.parametrize("name", [page for page in CHAPTERS if "status" not in page])
 def test_every_slider_moves_its_figure(name: str, browser: Any, address: str) -> None:
     from selenium.webdriver.common.keys import Keys
 
     browser.get(f"{address}/{name}")
-    inputs = browser.find_elements("css selector", ".plotly-slider input")
+    inputs = found(browser, ".plotly-slider input")
     assert inputs
     for slider in inputs:
         figure = browser.find_element("id", slider.get_attribute("id").partition("-slider-")[0])
