@@ -1,4 +1,4 @@
-"""One way to read a set for every verb: its adapter, and what looks wrong with its labels.
+"""One way to read a set for every verb: its format, and what looks wrong with its labels.
 
 A swapped pair of classes is invisible in the loss curve, so whoever reads a labelled set is told
 when its counts fit a published set better in another order, or its parts look mixed up.

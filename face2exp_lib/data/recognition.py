@@ -21,7 +21,7 @@ class Found(NamedTuple):
     """One part of a set.
 
     Attributes:
-        adapter: its layout.
+        adapter: the format of its layout.
         path: where the set lies: at the path that was given, or inside.
         part: which of its parts; a path may hold one of each name in two layouts.
         notes: what somebody has to know of how it was found.

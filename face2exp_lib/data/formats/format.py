@@ -1,4 +1,4 @@
-"""What an adapter is: how one layout is read and recognised, and what is known about its set."""
+"""What a format is: how one layout is read and recognised, and what is known about its set."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Lists and tables of images: what all adapters that read one have in common."""
+"""Lists and tables of images: what all formats that read one have in common."""
 
 import csv
 import sys
