@@ -64,6 +64,10 @@ class Training:
         warm_start_labels: `balanced` (D_FER) or `long_tailed` (D'_FER: costs all its labels).
         finetune_steps: updates of A on D_FER after step T; for Meta Pseudo Labels, of its student.
         eta_finetune: fixed learning rate of the fine-tune.
+        ema: decay of a moving average of each network's weights, say 0.999, which validation, the
+            best checkpoint and whatever is made of it use in their place; 0, as in the paper,
+            averages nothing. The networks that learn and name pseudo labels are the same in any
+            case. Each phase begins an average of its own, see `training.averages`.
         eval_every_steps: validation, and a new best checkpoint if it is one.
         checkpoint_every_steps: state to resume from.
         keep_checkpoints: how many of these are kept, the latest, and one more until the step after
@@ -84,6 +88,7 @@ class Training:
     warm_start_labels: Literal["balanced", "long_tailed"] = "balanced"
     finetune_steps: int = Field(default=0, ge=0)
     eta_finetune: float = Field(default=1e-5, ge=0, le=FLOAT32)
+    ema: float = Field(default=0.0, ge=0, lt=1)
     eval_every_steps: int = Field(default=1000, gt=0)
     checkpoint_every_steps: int = Field(default=1000, gt=0)
     keep_checkpoints: int = Field(default=1, gt=0)

@@ -88,9 +88,10 @@ def save_state(run_dir: Path, place: Place, plan: Plan) -> None:
     state = plan.phases[place.phase].state_dict()
     lengths = [phase.num_steps for phase in plan.phases]
     path = run_dir / "checkpoints" / f"step-{place.step:08}.pt"
-    save_checkpoint(
-        path, {**place._asdict(), "lengths": lengths, "networks": networks, "state": state}
-    )
+    content = {**place._asdict(), "lengths": lengths, "networks": networks, "state": state}
+    if plan.averages:
+        content["averages"] = {name: net.state_dict() for name, net in plan.averages.items()}
+    save_checkpoint(path, content)
 
 
 def let_go(run_dir: Path, keep: int) -> None:
@@ -131,6 +132,8 @@ def restore_state(run_dir: Path, plan: Plan) -> Place:
     try:
         for name, network in plan.networks.items():
             network.load_state_dict(state["networks"][name])
+        for name, average in plan.averages.items():  # the weights, if the run had none so far
+            average.load_state_dict(state.get("averages", state["networks"])[name])
         plan.phases[place.phase].load_state_dict(state["state"])
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise Face2ExpError(

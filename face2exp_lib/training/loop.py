@@ -26,6 +26,7 @@ from face2exp_lib.runtime import distributed as world
 from face2exp_lib.runtime.errors import Face2ExpError, RunStopped
 from face2exp_lib.runtime.provenance import environment
 from face2exp_lib.runtime.storage import write_json, write_text
+from face2exp_lib.training.averages import move_averages
 from face2exp_lib.training.checkpoint import (
     Place,
     checkpoints,
@@ -119,7 +120,7 @@ def _train(
     if writes and not trust and not in_memory and (sets or not goes_on):
         must_be_readable(faces_to_be_read(config, data), config.data.num_workers)
     plan = plan_run(config, data, device)
-    compile_networks(plan.validated.values(), config.compute)
+    compile_networks(plan.classifiers.values(), config.compute)
     validation = DecodedFaces(data.validation, config.data.stored_size, in_memory=in_memory)
     place = restore_state(run_dir, plan)
     must_keep_what_it_chose(plan.phases[place.phase], sets)
@@ -160,6 +161,9 @@ def _train(
             if writes and unproved:
                 let_go(run_dir, config.training.keep_checkpoints)
                 unproved = False
+            move_averages(
+                plan.averages, plan.networks, phase.rates, given.step, config.training.ema
+            )
             record = {"step": place.step, "phase": phase.name, **numbers}
             place = place._replace(step=place.step + 1, phase=index)
             bar.update()
@@ -171,7 +175,7 @@ def _train(
                 bar.set_postfix(val_mean=f"{score:.1f}")
                 if score > place.best_score:
                     place = place._replace(best_score=score)
-                    weights = plan.networks[plan.deployed].state_dict()
+                    weights = plan.validated[plan.deployed].state_dict()
                     best = {"step": place.step, "network": weights}
                     if writes:
                         save_checkpoint(run_dir / "checkpoints" / "best.pt", best)

@@ -19,7 +19,8 @@ Meta-Face2Exp's; the rivals' papers begin at fresh weights, which `training.warm
 does, but for Noisy Student, whose first teacher it is.
 """
 
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -50,16 +51,23 @@ class Plan:
         networks: all that a checkpoint keeps, by name.
         deployed: the name of the one that evaluation and prediction use.
         phases: in their order.
+        averages: of the weights of those that name classes, by name; none without `training.ema`.
     """
 
     networks: dict[str, nn.Module]
     deployed: str
     phases: list[Phase]
+    averages: dict[str, FaceNetwork] = field(default_factory=dict)
+
+    @property
+    def classifiers(self) -> dict[str, FaceNetwork]:
+        """The networks that name classes."""
+        return {name: net for name, net in self.networks.items() if isinstance(net, FaceNetwork)}
 
     @property
     def validated(self) -> dict[str, FaceNetwork]:
-        """The networks that name classes."""
-        return {name: net for name, net in self.networks.items() if isinstance(net, FaceNetwork)}
+        """What stands for them outside of training: their averages, if there are some."""
+        return self.averages or self.classifiers
 
 
 def initial_seed(config: RunConfig, network: str) -> int:
@@ -109,6 +117,8 @@ def plan_run(config: RunConfig, data: RunData, device: torch.device) -> Plan:
         networks = {name: synchronised(network) for name, network in networks.items()}
     labelled = DecodedFaces(data.labelled, config.data.stored_size, in_memory=config.data.in_memory)
     plan = Plan(networks, deployed_network(config), [])
+    if config.training.ema:
+        plan.averages = deepcopy(plan.classifiers)
     unlabelled = unlabelled_faces(data.unlabelled, config.data) if method.unlabelled else None
     if unlabelled is not None and config.training.warm_start_steps:
         plan.phases.append(_warm_start(config, data, networks, labelled))
