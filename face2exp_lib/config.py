@@ -68,6 +68,9 @@ class Training:
             best checkpoint and whatever is made of it use in their place; 0, as in the paper,
             averages nothing. The networks that learn and name pseudo labels are the same in any
             case. Each phase begins an average of its own, see `training.averages`.
+        label_smoothing: share of each true label that L_s spreads over all classes, in warm start,
+            fine-tune and the rivals' own phases; 0, as in the paper, none. Algorithm 1 learns from
+            whole labels, and Meta Pseudo Labels has an option of its own.
         eval_every_steps: validation, and a new best checkpoint if it is one.
         checkpoint_every_steps: state to resume from.
         keep_checkpoints: how many of these are kept, the latest, and one more until the step after
@@ -89,6 +92,7 @@ class Training:
     finetune_steps: int = Field(default=0, ge=0)
     eta_finetune: float = Field(default=1e-5, ge=0, le=FLOAT32)
     ema: float = Field(default=0.0, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     eval_every_steps: int = Field(default=1000, gt=0)
     checkpoint_every_steps: int = Field(default=1000, gt=0)
     keep_checkpoints: int = Field(default=1, gt=0)

@@ -46,7 +46,7 @@ KEYS: dict[str, dict[Kind, str]] = {
     "training": {
         "free": "checkpoint_every_steps keep_checkpoints",
         "noted": "num_steps finetune_steps eta_b eta_a eta_finetune momentum_b momentum_a "
-        "weight_decay ema eval_every_steps",
+        "weight_decay ema label_smoothing eval_every_steps",
         "fixed": "batch_size_fer batch_size_fr batches_fer view_fer warm_start_steps "
         "warm_start_labels",
     },
