@@ -35,7 +35,8 @@ class Network:
     """Architecture of both networks.
 
     Attributes:
-        backbone: resnet50 (paper), resnet18, or small for CPU work.
+        backbone: resnet50 (paper), small for CPU work, or any classification model of torchvision
+            by its name (`torchvision.models.list_models`).
         pretrained: start from torchvision's ImageNet weights.
     """
 

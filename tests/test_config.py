@@ -161,7 +161,7 @@ def test_set_that_says_nothing_or_something_unknown(tiny: Tiny, change: str, mes
         ("aug.patch_probability=0", r"aug\.patch_probability: .*greater than 0"),
         ("aug.patch_probability=1.5", r"aug\.patch_probability: .*less than or equal to 1"),
         ("aug.groups=either", r"aug: either group: set patch_probability below 1"),
-        ("network.backbone=vgg", r"network\.backbone: .*'resnet50', 'resnet18' or 'small'"),
+        ("network.backbone=vgg", r"network\.backbone: no backbone 'vgg': did you mean vgg19 or"),
         ("network.pretrained=maybe", r"network\.pretrained: .*boolean"),
         ("data.num_classes=9", r"data\.num_classes: .*7 or 8"),
         ("data.per_class=0", r"data\.per_class: .*greater than 0"),

@@ -35,7 +35,7 @@ from face2exp_lib.methods import METHODS
 from face2exp_lib.methods.cost import learning, looking
 from face2exp_lib.methods.method import Method, Preparation, Rounds
 from face2exp_lib.methods.supervised import SUPERVISED
-from face2exp_lib.networks import FaceNetwork, build_network, synchronised
+from face2exp_lib.networks import FaceNetwork, build_network, must_take, synchronised
 from face2exp_lib.runtime import distributed as world
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.training.phases import Phase, Rate
@@ -113,6 +113,7 @@ def plan_run(config: RunConfig, data: RunData, device: torch.device) -> Plan:
         ).to(device)
         for name in method.networks
     }
+    must_take(networks["base"], config.network.backbone, config.data.view_size)
     if config.compute.batch_norm == "sync" and world.size() > 1:
         networks = {name: synchronised(network) for name, network in networks.items()}
     labelled = DecodedFaces(data.labelled, config.data.stored_size, in_memory=config.data.in_memory)
