@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 from face2exp_lib.augmentation.patches import AugOptions
@@ -23,11 +30,17 @@ from face2exp_lib.methods.passes import Compute
 from face2exp_lib.methods.pseudo_label import PseudoLabelOptions
 from face2exp_lib.methods.scn import ScnOptions
 from face2exp_lib.methods.uda import UdaOptions
-from face2exp_lib.networks import Backbone
+from face2exp_lib.networks import FACENET, FACENET_WEIGHTS, Backbone
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.resources import shipped
 
+PUBLISHED = ("none", "imagenet", *FACENET_WEIGHTS)  # of `network.pretrained`; others are paths
 FLOAT32 = 1e38  # torch refuses a rate that its numbers cannot hold
+
+
+def _as_name(value: Any) -> Any:
+    """Configs of older versions say whether ImageNet's weights are taken."""
+    return {False: "none", True: "imagenet"}[value] if isinstance(value, bool) else value
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -37,11 +50,24 @@ class Network:
     Attributes:
         backbone: resnet50 (paper), small for CPU work, or any classification model of torchvision
             by its name (`torchvision.models.list_models`).
-        pretrained: start from torchvision's ImageNet weights.
+        pretrained: what both begin from but for their last layers: `none`, random weights (also
+            false); `imagenet`, torchvision's (also true); `vggface2` or `casia-webface`,
+            facenet-pytorch's for the backbone inception_resnet_v1; or a path, of the folder of a
+            run (`face2exp pretrain` or another), whose best checkpoint is taken, or of a
+            `.safetensors` file that `face2exp export` wrote.
     """
 
     backbone: Backbone = "resnet50"
-    pretrained: bool = False
+    pretrained: Annotated[str, BeforeValidator(_as_name), Field(min_length=1)] = "none"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Network":
+        if self.pretrained in FACENET_WEIGHTS and self.backbone != FACENET:
+            raise ValueError(
+                f"pretrained {self.pretrained} are weights of {FACENET}, and the backbone is "
+                f"{self.backbone}: set one of the two"
+            )
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)

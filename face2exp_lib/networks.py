@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 from pickle import UnpicklingError
 from typing import Annotated
 
@@ -14,10 +15,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from face2exp_lib.backbones.face_network import FaceNetwork
+from face2exp_lib.backbones.facenet import NAME as FACENET
+from face2exp_lib.backbones.facenet import build_facenet
 from face2exp_lib.backbones.torchvision_models import NAMES, build_torchvision
 from face2exp_lib.runtime.errors import Face2ExpError
 
-OWN = ("small",)  # backbones that are no models of torchvision
+OWN = ("small", FACENET)  # backbones that are no models of torchvision
+FACENET_WEIGHTS = ("vggface2", "casia-webface")
 NEAR = 3  # names that a message proposes
 
 
@@ -81,38 +85,50 @@ class SmallResNet(FaceNetwork):
 
 
 def build_network(
-    backbone: Backbone, num_classes: int, *, pretrained: bool, seed: int
+    backbone: Backbone, num_classes: int, *, pretrained: str | bool, seed: int
 ) -> FaceNetwork:
     """A freshly initialised network.
 
     Args:
-        backbone: the small net, or a model of torchvision by its name.
+        backbone: the small net, a model of torchvision by its name, or `inception_resnet_v1`.
         num_classes: K, outputs of the last layer.
-        pretrained: start from torchvision's ImageNet weights (all but the last layer).
+        pretrained: published weights that it starts from (all but the last layer): `none` or False,
+            `imagenet` or True, or one of `FACENET_WEIGHTS`.
         seed: of the initial weights; the global random state is left as it was.
 
     Raises:
-        Face2ExpError: if the ImageNet weights cannot be fetched, or there are none.
+        Face2ExpError: if the published weights cannot be fetched, or there are none of this
+            backbone.
     """
+    weights = pretrained if isinstance(pretrained, str) else ("none", "imagenet")[pretrained]
+    if weights == "imagenet" and backbone in OWN:
+        raise Face2ExpError(
+            f"network.pretrained: there are no ImageNet weights for {backbone}: set it to none or "
+            "choose a model of torchvision"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if backbone == "small":
-            if pretrained:
-                raise Face2ExpError(
-                    "network.pretrained: there are no ImageNet weights for the small net: set it "
-                    "to false or choose a model of torchvision"
-                )
-            return SmallResNet(num_classes).to(memory_format=torch.channels_last)
         try:
-            network = build_torchvision(backbone, num_classes, pretrained=pretrained)
+            network = _built(backbone, num_classes, weights)
         except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
             # no network, or a broken download
+            named = "ImageNet" if weights == "imagenet" else weights
+            cache = Path(torch.hub.get_dir())
+            cache = cache.parent if backbone == FACENET else cache
             raise Face2ExpError(
-                f"network.pretrained: the ImageNet weights of {backbone} could not be fetched "
+                f"network.pretrained: the {named} weights of {backbone} could not be fetched "
                 f"({error}): connect once, or put the file into "
-                f"{torch.hub.get_dir()}/checkpoints, or set network.pretrained to false"
+                f"{cache / 'checkpoints'}, or set network.pretrained to none"
             ) from error
         return network.to(memory_format=torch.channels_last)  # the faster layout for convolutions
+
+
+def _built(backbone: str, num_classes: int, weights: str) -> FaceNetwork:
+    if backbone == "small":
+        return SmallResNet(num_classes)
+    if backbone == FACENET:
+        return build_facenet(num_classes, None if weights == "none" else weights)
+    return build_torchvision(backbone, num_classes, pretrained=weights == "imagenet")
 
 
 def must_take(network: nn.Module, backbone: Backbone, view_size: int) -> None:

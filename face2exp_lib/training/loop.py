@@ -32,7 +32,6 @@ from face2exp_lib.training.checkpoint import (
     checkpoints,
     let_go,
     restore_state,
-    save_checkpoint,
     save_state,
     way_on,
 )
@@ -53,6 +52,8 @@ from face2exp_lib.training.run_checks import (
     must_part,
 )
 from face2exp_lib.training.run_folder import claimed
+from face2exp_lib.training.starts import must_begin_there, where_it_began
+from face2exp_lib.training.stored_weights import save_checkpoint
 from face2exp_lib.training.telemetry import Distance, Records
 
 NAMED_IDS = 5  # images that a message names
@@ -115,6 +116,9 @@ def _train(
     must_part(config)
     writes, goes_on = world.rank() == 0, bool(checkpoints(run_dir))
     data = read_run_data(config.data, config.seed, data_root)
+    began = where_it_began(config.network)
+    if goes_on:
+        must_begin_there(run_dir, began)
     sets = changed_sets(config, data, run_dir, allowed=changed) if goes_on else {}
     in_memory = config.data.in_memory
     if writes and not trust and not in_memory and (sets or not goes_on):
@@ -133,7 +137,8 @@ def _train(
         )
         note_changes(run_dir, place.step, keys, sets)
         write_text(run_dir / "config.yaml", dump_config(config))
-        write_json(run_dir / "environment.json", environment() | {"processes": world.size()})
+        made_with = environment() | {"processes": world.size()} | began
+        write_json(run_dir / "environment.json", made_with)
         write_data(data, run_dir)
     num_steps = sum(phase.num_steps for phase in plan.phases)
     records = Records(config, run_dir, keep_before=place.step) if writes else None

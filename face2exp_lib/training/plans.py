@@ -35,10 +35,11 @@ from face2exp_lib.methods import METHODS
 from face2exp_lib.methods.cost import learning, looking
 from face2exp_lib.methods.method import Method, Preparation, Rounds
 from face2exp_lib.methods.supervised import SUPERVISED
-from face2exp_lib.networks import FaceNetwork, build_network, must_take, synchronised
+from face2exp_lib.networks import FaceNetwork, must_take, synchronised
 from face2exp_lib.runtime import distributed as world
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.training.phases import Phase, Rate
+from face2exp_lib.training.starts import initial_network
 
 APART = 1_000_003  # of the seeds of two networks' weights (paper 3.1: weights of their own)
 
@@ -105,11 +106,8 @@ def plan_run(config: RunConfig, data: RunData, device: torch.device) -> Plan:
     """
     method = METHODS[config.method]
     networks: dict[str, nn.Module] = {
-        name: build_network(
-            config.network.backbone,
-            config.data.num_classes,
-            pretrained=config.network.pretrained,
-            seed=initial_seed(config, name),
+        name: initial_network(
+            config.network, config.data.num_classes, initial_seed(config, name)
         ).to(device)
         for name in method.networks
     }
@@ -266,12 +264,8 @@ def open_round(phase: Phase, rounds: Rounds, number: int, all_faces: DecodedFace
     config, teacher, student = phase.config, phase.networks["base"], phase.networks["adaptation"]
     if number > 1:
         teacher.load_state_dict(student.state_dict())
-    fresh = build_network(
-        config.network.backbone,
-        config.data.num_classes,
-        pretrained=config.network.pretrained,
-        seed=initial_seed(config, "adaptation") + number - 1,
-    )
+    seed = initial_seed(config, "adaptation") + number - 1
+    fresh = initial_network(config.network, config.data.num_classes, seed)
     student.load_state_dict(fresh.state_dict())
     probabilities = predict_faces(
         teacher,
