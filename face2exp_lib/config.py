@@ -5,7 +5,7 @@ import os
 import reprlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -202,6 +202,7 @@ class RunConfig:
 
 
 RUN_CONFIG = TypeAdapter(RunConfig)
+Config = TypeVar("Config")
 
 
 def load_config(path: Path | str, changes: list[str] | None = None) -> RunConfig:
@@ -214,7 +215,24 @@ def load_config(path: Path | str, changes: list[str] | None = None) -> RunConfig
     Raises:
         Face2ExpError: naming the file or the key at fault.
     """
-    path = Path(path)
+    path, content = read_yaml(path, changes)
+    if is_pretraining(content):
+        raise Face2ExpError(f"{path}: is a pre-training's: `face2exp pretrain` takes it")
+    return checked(path, content, RUN_CONFIG)
+
+
+def is_pretraining(content: dict[str, Any]) -> bool:
+    """Whether a file's keys are those of a pre-training, whose data are faces of one set."""
+    data = content.get("data")
+    return isinstance(data, dict) and "faces" in data
+
+
+def read_yaml(path: Path | str, changes: list[str] | None) -> tuple[Path, dict[str, Any]]:
+    """The file that `load_config` means, and its keys, some of them changed.
+
+    Raises:
+        Face2ExpError: naming the file or the change at fault.
+    """
     path = find_config(path)
     try:
         content = _parse(path.read_text(encoding="utf-8"))
@@ -224,8 +242,17 @@ def load_config(path: Path | str, changes: list[str] | None = None) -> RunConfig
         raise Face2ExpError(f"{path}: holds no configuration: expected `key: value` lines")
     for change in changes or []:
         _change(content, change)
+    return path, content
+
+
+def checked(path: Path | str, content: dict[str, Any], adapter: TypeAdapter[Config]) -> Config:
+    """A file's keys as a configuration.
+
+    Raises:
+        Face2ExpError: naming the file and the first key at fault.
+    """
     try:
-        return RUN_CONFIG.validate_python(content)
+        return adapter.validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "(whole file)"
@@ -240,12 +267,12 @@ def load_config(path: Path | str, changes: list[str] | None = None) -> RunConfig
         raise Face2ExpError(f"{path}: {key}: {problem}") from error
 
 
-def dump_config(config: RunConfig) -> str:
+def dump_config(config: Any) -> str:
     """The configuration as YAML that `load_config` reads back to an equal one."""
     return yaml.safe_dump(asdict(config), sort_keys=False)
 
 
-def config_digest(config: RunConfig) -> str:
+def config_digest(config: Any) -> str:
     """The configuration in 16 hexadecimal digits."""
     return hashlib.blake2b(dump_config(config).encode(), digest_size=8).hexdigest()
 

@@ -13,6 +13,7 @@ from face2exp_lib.evaluation.metrics import MEASURES, evaluation_path, read_eval
 from face2exp_lib.methods import METHODS
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import read_json
+from face2exp_lib.training.pretrain_config import IdentityData, PretrainConfig
 from face2exp_lib.training.run_changes import read_changes, told, told_set
 
 ROLES = {
@@ -274,7 +275,7 @@ STARTS = {
 FROM_FILE = "The training began with the weights in {pretrained}, whose own terms hold as well."
 
 
-def weights_terms(config: RunConfig) -> str:
+def weights_terms(config: RunConfig | PretrainConfig) -> str:
     """Where the weights come from and what that may forbid, in a paragraph."""
     network = config.network
     start = STARTS.get(network.pretrained, FROM_FILE)
@@ -282,11 +283,13 @@ def weights_terms(config: RunConfig) -> str:
     return " ".join([start, *(f"{title}: {state}" for title, state in set_terms(config).items())])
 
 
-def set_terms(config: RunConfig) -> dict[str, str]:
+def set_terms(config: RunConfig | PretrainConfig) -> dict[str, str]:
     """Licence and state of each set that trained or chose the weights, by its title."""
     data = config.data
-    sources = [data.labelled, data.unlabelled]
-    if data.validation is not None:
-        sources.append(data.validation)
+    if isinstance(data, IdentityData):
+        sources = [data.faces]
+    else:
+        sources = [data.labelled, data.unlabelled]
+        sources += [] if data.validation is None else [data.validation]
     adapters = [FORMATS[source.format] for source in sources]
     return {adapter.title: " ".join(adapter.state.split()) for adapter in adapters}

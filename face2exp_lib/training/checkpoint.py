@@ -10,6 +10,7 @@ from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.training.plans import Plan
 from face2exp_lib.training.stored_weights import load_checkpoint, save_checkpoint
 
+RATES = "training.eta_a or eta_b (of a pre-training: eta)"  # in messages
 KEYS = {"step", "phase", "best_score", "networks", "state"}
 
 
@@ -47,8 +48,8 @@ def save_state(run_dir: Path, place: Place, plan: Plan) -> None:
     for name, weights in networks.items():
         if not torch.stack([torch.isfinite(value).all() for value in weights.values()]).all():
             raise Face2ExpError(
-                f"the weights of {name} are not finite at step {place.step}: lower training.eta_a "
-                f"or eta_b, or compute.loss_scale; {way_on(run_dir)}"
+                f"the weights of {name} are not finite at step {place.step}: lower {RATES}, or "
+                f"compute.loss_scale; {way_on(run_dir)}"
             )
     state = plan.phases[place.phase].state_dict()
     lengths = [phase.num_steps for phase in plan.phases]

@@ -73,13 +73,13 @@ def where_it_began(network: Network) -> dict[str, Any]:
     return {"pretrained": {"place": network.pretrained, "sha256": digest}}
 
 
-def must_begin_there(run_dir: Path, began: dict[str, Any]) -> None:
+def must_begin_there(run_dir: Path | str, began: dict[str, Any]) -> None:
     """Make sure that the weights which a run began from are what they were.
 
     Raises:
         Face2ExpError: if they have changed.
     """
-    before = read_json(run_dir / "environment.json").get("pretrained", {})
+    before = read_json(Path(run_dir) / "environment.json").get("pretrained", {})
     now = began.get("pretrained", {})
     if before.get("sha256", now.get("sha256")) != now.get("sha256"):
         raise Face2ExpError(
