@@ -59,21 +59,16 @@ class Schedule:
         batch_size: images in each.
         eta, momentum, weight_decay: of SGD.
         view: of the images, `conventional` or `extensive`.
-        scale: what the cosine between an image's features and a person's weights is multiplied by
-            to be a logit, as NormFace has it (Wang et al.: NormFace, ACM Multimedia 2017). It has
-            to grow with the number of persons: with 16 and 1,000 of them the most probable one may
-            reach 99.99 %.
         ema: as `training.ema` of a run.
         eval_every_steps, checkpoint_every_steps, keep_checkpoints: as of a run.
     """
 
     num_steps: int = Field(gt=0)
     batch_size: int = Field(default=64, gt=1, le=2**16)
-    eta: float = Field(default=0.1, ge=0, le=FLOAT32)
+    eta: float = Field(default=0.03, ge=0, le=FLOAT32)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=5e-4, ge=0, le=FLOAT32)
     view: Literal["conventional", "extensive"] = "conventional"
-    scale: float = Field(default=16.0, gt=0, le=FLOAT32)
     ema: float = Field(default=0.0, ge=0, lt=1)
     eval_every_steps: int = Field(default=1000, gt=0)
     checkpoint_every_steps: int = Field(default=1000, gt=0)

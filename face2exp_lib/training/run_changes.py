@@ -49,7 +49,7 @@ KEYS: dict[str, dict[Kind, str]] = {
         "noted": "num_steps finetune_steps eta_b eta_a eta_finetune momentum_b momentum_a "
         "weight_decay ema label_smoothing eval_every_steps eta momentum",
         "fixed": "batch_size_fer batch_size_fr batches_fer view_fer warm_start_steps "
-        "warm_start_labels batch_size view scale",
+        "warm_start_labels batch_size view",
     },
     "network": {"fixed": "backbone pretrained"},
     "meta": {

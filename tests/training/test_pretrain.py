@@ -20,7 +20,6 @@ from face2exp_lib.runtime.storage import read_json, read_jsonl
 from face2exp_lib.training import loop
 from face2exp_lib.training.loop import train
 from face2exp_lib.training.pretrain import (
-    CosineHead,
     plan_pretraining,
     pretrain,
     read_persons,
@@ -66,13 +65,6 @@ def finished(
     return run
 
 
-def test_logits_are_scaled_cosines_by_hand() -> None:
-    head = CosineHead(2, 2, scale=10.0)
-    head.weight.data = torch.tensor([[3.0, 4.0], [0.0, -0.1]])
-    expected = torch.tensor([[6.0, 0.0], [8.0, -10.0]])
-    torch.testing.assert_close(head(torch.tensor([[7.0, 0.0], [0.0, 0.5]])), expected)
-
-
 def test_what_a_folder_holds(persons: Persons, finished: Path) -> None:
     names = {path.relative_to(finished).as_posix() for path in finished.rglob("*.*")}
     assert names - {"checkpoints"} == {
@@ -103,18 +95,15 @@ def test_what_a_folder_holds(persons: Persons, finished: Path) -> None:
 
 def test_the_loss_is_that_of_persons(persons: Persons, squares_root: Path) -> None:
     """At the first weights, by torch's own words."""
-    config = persons("training.scale=7")
+    config = persons()
     parts = read_persons(config, squares_root)
     plan = plan_pretraining(config, parts, torch.device("cpu"))
-    before = build_network("small", 2, pretrained=False, seed=config.seed).train()
-    weights = plan.networks["base"].get_parameter("fc.weight").detach().clone()
+    before = build_network("small", 6, pretrained=False, seed=config.seed).train()
     given, losses = next(plan.phases[0].steps(0))
-    features = before.features(given.batch.x_fer)
-    cosines = F.cosine_similarity(features[:, None], weights[None], dim=2)
     names = parts.train.identities
     assert names is not None
     labels = [sorted(set(names)).index(names[index]) for index in given.indices_fer]
-    expected = F.cross_entropy(7 * cosines, torch.tensor(labels))
+    expected = F.cross_entropy(before(given.batch.x_fer), torch.tensor(labels))
     assert losses["loss_s"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -134,6 +123,8 @@ def test_killed_and_resumed_is_the_same(
             pretrain(config, tmp_path / "run", squares_root, resume=True)
     pretrain(config, tmp_path / "run", squares_root, resume=True)
     assert_same_run(tmp_path / "run", tmp_path / "whole")
+    state = torch.load(tmp_path / "run" / "checkpoints" / "step-00000006.pt", weights_only=True)
+    assert ("averages" in state) == bool(ema)
 
 
 def test_sigterm(
@@ -212,6 +203,24 @@ def test_it_may_begin_with_another(
     assert torch.equal(plan.networks["base"].get_parameter(weight), state[weight])
 
 
+def test_another_start_is_noticed(
+    persons: Persons,
+    squares_root: Path,
+    finished: Path,
+    kill_at: Callable[[int], None],
+    tmp_path: Path,
+) -> None:
+    start = tmp_path / "faces.safetensors"
+    export_weights(finished, start)
+    config = persons(f"network.pretrained={start}")
+    kill_at(3)
+    with pytest.raises(Killed):
+        pretrain(config, tmp_path / "run", squares_root)
+    export_weights(finished, start, half=True)
+    with pytest.raises(Face2ExpError, match="has begun from other weights than"):
+        pretrain(config, tmp_path / "run", squares_root, resume=True)
+
+
 def test_changes_are_noted_or_refused(
     persons: Persons, squares_root: Path, kill_at: Callable[[int], None], tmp_path: Path
 ) -> None:
@@ -222,13 +231,13 @@ def test_changes_are_noted_or_refused(
     with pytest.raises(Face2ExpError, match=r"training\.batch_size 5 -> 4"):
         pretrain(persons("training.batch_size=4"), run, squares_root, resume=True)
     slower = persons("training.eta=0.01")
-    with pytest.raises(Face2ExpError, match=r"training\.eta 0\.1 -> 0\.01.*--resume --changed"):
+    with pytest.raises(Face2ExpError, match=r"training\.eta 0\.03 -> 0\.01.*--resume --changed"):
         pretrain(slower, run, squares_root, resume=True)
     with pytest.raises(Face2ExpError, match="holds a run already"):
         pretrain(persons(), run, squares_root)
     pretrain(slower, run, squares_root, resume=True, changed=True)
     (change,) = read_json(run / "finished.json")["changes"]
-    assert change["config"] == {"training.eta": [0.1, 0.01]}
+    assert change["config"] == {"training.eta": [0.03, 0.01]}
 
 
 def test_other_images_are_noticed(
