@@ -59,6 +59,7 @@ def feedback_passes(way: FeedbackWay, n: int) -> Passes:
     """Of f: n labelled images through the adaptation network (the student)."""
     return {
         "exact": learning(n),
+        "trapezoid": learning(2 * n),
         "jvp": sloping(n),
         "finite_difference": looking(2 * n),
         "none": looking(0),

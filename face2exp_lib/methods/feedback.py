@@ -1,4 +1,4 @@
-"""The feedback coefficient f (paper Eq. 6): three ways to measure it, and what to make of it.
+"""The feedback coefficient f (paper Eq. 6): the ways to measure it, and what to make of it.
 
 Whichever way, x_FER is normalised by batch statistics before and after A's step, its own or those
 of both kinds of images (`MetaOptions.batch_norm`), and the running ones stay as they are: f
@@ -12,14 +12,21 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from face2exp_lib.methods.passes import Compute, Grads, gradient_pass, loss_pass, slope_pass
+from face2exp_lib.methods.passes import (
+    Compute,
+    Grads,
+    Pass,
+    gradient_pass,
+    loss_pass,
+    slope_pass,
+)
+from face2exp_lib.methods.running import RunningMoments, ratio
 from face2exp_lib.networks import frozen_running_stats
 from face2exp_lib.runtime import distributed as world
 
-FeedbackWay = Literal["exact", "jvp", "finite_difference", "none"]
+FeedbackWay = Literal["exact", "trapezoid", "jvp", "finite_difference", "none"]
 FeedbackBatch = Literal["own", "earlier"]
 FeedbackNorm = Literal["paper", "per_eta", "cosine", "running_std", "minus_average"]
-MEMORY = 0.99  # of the running mean and deviation: an average over the last hundred steps or so
 LAG = 50  # steps between a batch and the earlier one whose feedback it is given as a control
 
 
@@ -43,11 +50,20 @@ def feedback_coefficient(grad_s_after: Grads, grad_u: Grads, eta_a: float) -> Te
 
 
 class Measured(NamedTuple):
-    """f, CE(y_FER, A(x_FER)) at theta_A', and the length of its gradient, where it was seen."""
+    """What is known of A's step, once it is taken.
+
+    Attributes:
+        feedback: f.
+        loss_s_after: CE(y_FER, A(x_FER)) at theta_A', where it was seen.
+        norm_s_after: length of its gradient, where it was seen.
+        grad_s: the labelled gradient that f is the product of with grad_u; empty where the way to f
+            saw none.
+    """
 
     feedback: Tensor
     loss_s_after: Tensor | None
     norm_s_after: Tensor | None
+    grad_s: Grads = ()
 
 
 Measure = Callable[[Grads, float], Measured]  # of grad_u and eta_A, once A has moved
@@ -67,22 +83,33 @@ def begin_feedback(
     Args:
         way: `exact`, the two gradients of Eq. 6; `jvp`, the derivative of the labelled loss along
             grad_u in forward mode: the same number with no backward pass and no graph;
-            `finite_difference`, the labelled loss before minus after: f to first order in eta_A.
-            The first two know line 7's gradient alone. The last sees the step that A really took,
-            with momentum and weight decay, where the optimiser has any; and it runs in float32
-            whatever the precision, since f drowns in the rounding of a bfloat16 loss. `none`
-            measures nothing.
+            `trapezoid`, grad_u with the mean of the labelled gradients before and after the step:
+            the fall of the labelled loss to second order in eta_A, where Eq. 6 leaves out the
+            curvature along the step; `finite_difference`, the labelled loss before minus after:
+            f to first order in eta_A. All but the last know line 7's gradient alone. That one sees
+            the step that A really took, with momentum and weight decay, where the optimiser has
+            any; and it runs in float32 whatever the precision, since f drowns in the rounding of a
+            bfloat16 loss. `none` measures nothing.
         adaptation: A at theta_A, in training mode.
         x_fer, y_fer: the labelled batch, (N, 3, s, s) and (N,) int64.
         compute: precision and micro-batches.
         beside: images in the same batch, see `gradient_pass`.
     """
 
-    def exact(grad_u: Grads, eta_a: float) -> Measured:
+    def labelled() -> Pass:
         with frozen_running_stats(adaptation):
-            after = gradient_pass(adaptation, x_fer, y_fer, compute, beside=beside)
+            return gradient_pass(adaptation, x_fer, y_fer, compute, beside=beside)
+
+    def exact(grad_u: Grads, eta_a: float) -> Measured:
+        after = labelled()
         feedback = feedback_coefficient(after.grad, grad_u, eta_a)
-        return Measured(feedback, after.loss, total_norm(after.grad))
+        return Measured(feedback, after.loss, total_norm(after.grad), after.grad)
+
+    def trapezoid(grad_u: Grads, eta_a: float) -> Measured:
+        after = labelled()
+        norm = total_norm(after.grad)
+        middle = mean_of(after.grad, grad_s_before)
+        return Measured(feedback_coefficient(middle, grad_u, eta_a), after.loss, norm, middle)
 
     def jvp(grad_u: Grads, eta_a: float) -> Measured:
         with frozen_running_stats(adaptation):
@@ -98,6 +125,9 @@ def begin_feedback(
 
     if way == "exact":
         return exact
+    if way == "trapezoid":
+        grad_s_before = labelled().grad
+        return trapezoid
     if way == "jvp":
         return jvp
     if way == "none":
@@ -152,28 +182,15 @@ def image_feedback(
     return scale * slopes
 
 
-class FeedbackHistory:
+class FeedbackHistory(RunningMoments):
     """What the steps so far say of f; part of a checkpoint.
 
-    Mean and deviation of f over all steps, the latest counting most, and what the last LAG steps
-    scaled L_f by. With d = MEMORY, step i of n weighs d^(n - i), so no correction for a short
-    history is needed. The mean and the sum of squared distances from it are updated together
-    (West 1979), which stays exact where the deviation is small beside the mean.
+    Mean and deviation of f, and what the last LAG steps scaled L_f by.
     """
 
     def __init__(self) -> None:
-        self.weight = self.mean = self.squares = torch.zeros(())
+        super().__init__()
         self.used = torch.zeros(LAG)  # oldest first
-
-    def add(self, feedback: Tensor) -> None:
-        """Take in the f of a step, 0-d."""
-        weight, mean, squares = (
-            value.to(feedback) for value in (self.weight, self.mean, self.squares)
-        )
-        distance = feedback - mean
-        self.weight = MEMORY * weight + 1
-        self.mean = mean + distance / self.weight
-        self.squares = MEMORY * squares + distance * (feedback - self.mean)
 
     def exchange(self, used: Tensor) -> Tensor:
         """Keep a step's value, 0-d, and return the one of LAG steps ago; 0 if there was none."""
@@ -181,18 +198,12 @@ class FeedbackHistory:
         self.used = torch.cat([earlier[1:], used[None]])
         return earlier[0]
 
-    @property
-    def deviation(self) -> Tensor:
-        """Standard deviation, 0-d; 0 after a single step."""
-        return (self.squares / self.weight).sqrt()
-
     def state_dict(self) -> dict[str, Tensor]:
-        return {name: getattr(self, name) for name in ("weight", "mean", "squares", "used")}
+        return {**super().state_dict(), "used": self.used}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.weight, self.mean, self.squares, self.used = (
-            state[name] for name in ("weight", "mean", "squares", "used")
-        )
+        super().load_state_dict(state)
+        self.used = state["used"]
 
 
 def feedback_used(
@@ -245,9 +256,9 @@ def _normalised(
     return feedback
 
 
-def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Their quotient, and 0 where the denominator is."""
-    return torch.where(denominator == 0, 0, numerator / denominator)
+def mean_of(grads: Grads, others: Grads) -> Grads:
+    """Half their sum, in place of the first."""
+    return tuple(grad.add_(other).div_(2) for grad, other in zip(grads, others, strict=True))
 
 
 def total_norm(grads: Grads) -> Tensor:

@@ -81,9 +81,10 @@ class MetaOptions:
         consistency_target: B(x_FR) in L_c (Eq. 4): `fixed`, a constant, as in the consistency
             training that the paper builds on (default), or `moving`, differentiated like the rest,
             as line 11 says to the letter.
-        feedback: how f is measured: `exact` (Eq. 6, default), `jvp` (the same number in forward
-            mode), `finite_difference` (labelled loss before - after A's step), or `none`: f = 0,
-            neither it nor L_f computed.
+        feedback: how f is measured: `exact` (Eq. 6, default), `trapezoid` (with the mean of the
+            labelled gradients before and after A's step: the fall of the labelled loss to second
+            order in eta_A), `jvp` (Eq. 6 in forward mode), `finite_difference` (labelled loss
+            before - after A's step), or `none`: f = 0, neither it nor L_f computed.
         feedback_norm: what scales L_f: `paper`, f itself (default); `per_eta`, f / eta_A;
             `cosine`, of the angle between its two gradients (needs `exact`); `running_std`, f over
             its running standard deviation; `minus_average`, f less its running mean.
@@ -189,7 +190,8 @@ def meta_step(
     used = feedback_used(
         measured, options.feedback_norm, options.feedback_batch, grad_u, eta_a, history
     )
-    del grad_u  # as large as the network, and no longer needed
+    del grad_u, measure  # hold gradients, as large as the network and no longer needed
+    measured = measured._replace(grad_s=())
 
     # (4) B takes L_s + L_c + L_f (lines 9, 11, 15, 17).
     loss_s, grad_b, _ = gradient_pass(

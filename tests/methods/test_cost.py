@@ -108,7 +108,7 @@ def test_counts_are_those_of_real_calls(method: Method) -> None:
     assert counted(rivals()[method.name]) == method.cost(options, N, M)
 
 
-@pytest.mark.parametrize("feedback", ["exact", "finite_difference", "none"])
+@pytest.mark.parametrize("feedback", ["exact", "trapezoid", "finite_difference", "none"])
 @pytest.mark.parametrize("target", ["fixed", "moving"])
 @pytest.mark.parametrize("batch_norm", ["separate", "together"])
 def test_options_of_meta_face2exp_are_counted(

@@ -107,7 +107,7 @@ def main() -> None:
             torch.save({"weights": weights, "f": found}, out)
 
 
-@pytest.mark.parametrize("way", ["exact", "jvp", "finite_difference"])
+@pytest.mark.parametrize("way", ["exact", "trapezoid", "jvp", "finite_difference"])
 def test_two_processes_are_one_where_nothing_ties_a_batch_together(
     way: str, tmp_path: Path
 ) -> None:
