@@ -25,9 +25,11 @@ from face2exp_lib.networks import frozen_running_stats
 from face2exp_lib.runtime import distributed as world
 
 FeedbackWay = Literal["exact", "trapezoid", "jvp", "finite_difference", "none"]
-FeedbackBatch = Literal["own", "earlier"]
-FeedbackNorm = Literal["paper", "per_eta", "cosine", "running_std", "minus_average"]
+FeedbackUnit = Literal["batch", "image"]
+FeedbackBatch = Literal["own", "earlier", "shuffled"]
+FeedbackNorm = Literal["paper", "per_eta", "cosine", "running_std", "minus_average", "standard"]
 LAG = 50  # steps between a batch and the earlier one whose feedback it is given as a control
+CLIP = 3.0  # running deviations from the running mean that `standard` stops at
 
 
 def feedback_coefficient(grad_s_after: Grads, grad_u: Grads, eta_a: float) -> Tensor:
@@ -77,6 +79,7 @@ def begin_feedback(
     compute: Compute,
     *,
     beside: Tensor | None = None,
+    grad_s: Grads = (),
 ) -> Measure:
     """Look at A before its step; returns what looks at it afterwards and tells f.
 
@@ -94,6 +97,8 @@ def begin_feedback(
         x_fer, y_fer: the labelled batch, (N, 3, s, s) and (N,) int64.
         compute: precision and micro-batches.
         beside: images in the same batch, see `gradient_pass`.
+        grad_s: the labelled gradient at theta_A, where it is known; `trapezoid` then takes no pass
+            for it. It is written over.
     """
 
     def labelled() -> Pass:
@@ -107,9 +112,9 @@ def begin_feedback(
 
     def trapezoid(grad_u: Grads, eta_a: float) -> Measured:
         after = labelled()
-        norm = total_norm(after.grad)
-        middle = mean_of(after.grad, grad_s_before)
-        return Measured(feedback_coefficient(middle, grad_u, eta_a), after.loss, norm, middle)
+        middle = mean_of(before_step, after.grad)
+        feedback = feedback_coefficient(middle, grad_u, eta_a)
+        return Measured(feedback, after.loss, total_norm(after.grad), middle)
 
     def jvp(grad_u: Grads, eta_a: float) -> Measured:
         with frozen_running_stats(adaptation):
@@ -126,7 +131,7 @@ def begin_feedback(
     if way == "exact":
         return exact
     if way == "trapezoid":
-        grad_s_before = labelled().grad
+        before_step = grad_s or labelled().grad
         return trapezoid
     if way == "jvp":
         return jvp
@@ -141,55 +146,16 @@ def begin_feedback(
     return finite_difference
 
 
-def image_feedback(
-    adaptation: nn.Module,
-    theta_a: Grads,
-    x_fr: Tensor,
-    y_hat_fr: Tensor,
-    x_fer: Tensor,
-    y_fer: Tensor,
-    scale: float,
-    compute: Compute,
-    *,
-    together: bool = False,
-) -> Tensor:
-    """f_i, each unlabelled image's share of f; their mean is f.
-
-    The gradient of L_u is the mean of the images' own gradients, so Eq. 6 is the mean of the dot
-    products with these: eta_A times the derivative of each image's loss at theta_A along the
-    labelled gradient at theta_A'. Forward mode takes all of them in one pass, without M gradients.
-    Batch norm ties the images of a batch together; f_i then is of the image's loss, which the
-    others have a part in.
-
-    Args:
-        adaptation: A at theta_A', in training mode; left as it is.
-        theta_a: its parameters before the step.
-        x_fr, y_hat_fr: what it learnt from, (M, 3, s, s) and (M,) int64.
-        x_fer, y_fer: the labelled batch.
-        scale: eta_A times the weight of L_u in A's step.
-        compute: precision and micro-batches.
-        together: both batches are normalised as one.
-
-    Returns:
-        (M,) float32.
-    """
-    beside_fer, beside_fr = (x_fr, x_fer) if together else (None, None)
-    with frozen_running_stats(adaptation):
-        after = gradient_pass(adaptation, x_fer, y_fer, compute, beside=beside_fer)
-        _, slopes = slope_pass(
-            adaptation, x_fr, y_hat_fr, after.grad, compute, at=theta_a, beside=beside_fr
-        )
-    return scale * slopes
-
-
 class FeedbackHistory(RunningMoments):
-    """What the steps so far say of f; part of a checkpoint.
+    """What the steps so far say of f and of the pseudo labels; part of a checkpoint.
 
-    Mean and deviation of f, and what the last LAG steps scaled L_f by.
+    Mean and deviation of f; of f_i over all images, `images`; of each class's share, `shares`; and
+    what the last LAG steps scaled L_f by. What no option asks for stays empty.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.images, self.shares = RunningMoments(), RunningMoments()
         self.used = torch.zeros(LAG)  # oldest first
 
     def exchange(self, used: Tensor) -> Tensor:
@@ -199,11 +165,19 @@ class FeedbackHistory(RunningMoments):
         return earlier[0]
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {**super().state_dict(), "used": self.used}
+        state = {**super().state_dict(), "used": self.used}
+        for name in ("images", "shares"):
+            moments: RunningMoments = getattr(self, name)
+            state |= {f"{name}.{key}": value for key, value in moments.state_dict().items()}
+        return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         super().load_state_dict(state)
         self.used = state["used"]
+        for name in ("images", "shares"):
+            if f"{name}.mean" in state:  # a version that wrote none had no option that asks for it
+                keys = ("weight", "mean", "squares")
+                getattr(self, name).load_state_dict({key: state[f"{name}.{key}"] for key in keys})
 
 
 def feedback_used(
@@ -218,12 +192,8 @@ def feedback_used(
 
     Args:
         measured: f of this step.
-        norm: `paper`, f; `per_eta`, f / eta_A, the dot product alone, which does not fade with the
-            learning rate; `cosine`, of the angle between the two gradients of Eq. 6, in -1..1;
-            `running_std`, f over its running standard deviation; `minus_average`, f less its
-            running mean, so that a step must help more than steps did of late (Meta Pseudo Labels'
-            baseline). All of them are 0 where nothing is known: at eta_A = 0 the second and third,
-            in the first step the last two.
+        norm: `cosine`, of the angle between the two gradients of Eq. 6, in -1..1; the others are
+            those of `normalised`.
         batch: `own`, this step's value; `earlier`, that of LAG steps ago (0 before there is one):
             the same distribution without what it says of the batch at hand.
         grad_u: of the weighted L_u at theta_A.
@@ -234,25 +204,40 @@ def feedback_used(
         0-d tensor.
     """
     history.add(measured.feedback)
-    used = _normalised(measured, norm, grad_u, eta_a, history)
-    earlier = history.exchange(used)
-    return used if batch == "own" else earlier
-
-
-def _normalised(
-    measured: Measured, norm: FeedbackNorm, grad_u: Grads, eta_a: float, history: FeedbackHistory
-) -> Tensor:
-    feedback = measured.feedback
-    if norm == "per_eta":
-        return ratio(feedback, torch.full_like(feedback, eta_a))
     if norm == "cosine":
         if measured.norm_s_after is None:
             raise ValueError("cosine needs the exact feedback: no other way sees both gradients")
-        return ratio(feedback, eta_a * measured.norm_s_after * total_norm(grad_u))
+        used = ratio(measured.feedback, eta_a * measured.norm_s_after * total_norm(grad_u))
+    else:
+        used = normalised(measured.feedback, norm, eta_a, history)
+    earlier = history.exchange(used)
+    return earlier if batch == "earlier" else used
+
+
+def normalised(
+    feedback: Tensor, norm: FeedbackNorm, eta_a: float, latest: RunningMoments
+) -> Tensor:
+    """Feedback in the unit that L_f takes it in.
+
+    Args:
+        feedback: f, 0-d, or f_i, (M,).
+        norm: `paper`, as it is; `per_eta`, over eta_A: the dot product alone, which does not fade
+            with the learning rate; `running_std`, over its running standard deviation;
+            `minus_average`, less its running mean, so that a step must help more than steps did of
+            late (Meta Pseudo Labels' baseline); `standard`, less the mean and over the deviation,
+            in -CLIP..CLIP, so that no outlier decides a step. All of them are 0 where nothing is
+            known: `per_eta` at eta_A = 0, the last three at the first value.
+        eta_a: A's learning rate.
+        latest: mean and deviation, this feedback among them.
+    """
+    if norm == "per_eta":
+        return ratio(feedback, torch.full_like(feedback, eta_a))
     if norm == "running_std":
-        return ratio(feedback, history.deviation)
+        return ratio(feedback, latest.deviation)
     if norm == "minus_average":
-        return feedback - history.mean
+        return feedback - latest.mean
+    if norm == "standard":
+        return ratio(feedback - latest.mean, latest.deviation).clamp(-CLIP, CLIP)
     return feedback
 
 

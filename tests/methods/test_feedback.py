@@ -389,12 +389,26 @@ def test_an_earlier_batch_lends_its_value() -> None:
 def test_history_is_restored_whole() -> None:
     first, second = history_of([1.0, 3.0]), FeedbackHistory()
     first.exchange(torch.tensor(7.0, dtype=torch.float64))
+    first.images.add(torch.tensor(1.0), variance=2.0)
+    first.shares.add(torch.tensor([0.25, 0.75]))
     second.load_state_dict(first.state_dict())
     for history in (first, second):
         history.add(torch.tensor(2.0, dtype=torch.float64))
+        history.images.add(torch.tensor(3.0), variance=1.0)
+        history.shares.add(torch.tensor([0.5, 0.5]))
         history.exchange(torch.tensor(8.0, dtype=torch.float64))
+    assert len(first.state_dict()) == 10
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
+
+
+def test_a_history_of_f_alone_is_one_without_images_and_names() -> None:
+    """As checkpoints had it before there were any."""
+    whole = history_of([1.0, 3.0]).state_dict()
+    history = FeedbackHistory()
+    history.load_state_dict({name: whole[name] for name in whole if "." not in name})
+    for name, value in history.state_dict().items():
+        assert torch.equal(value, whole[name]), name
 
 
 def test_cosine_is_refused_where_a_gradient_is_missing() -> None:
