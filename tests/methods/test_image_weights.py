@@ -86,6 +86,16 @@ def test_a_balanced_step_by_hand() -> None:
     assert found["feedback"].item() == pytest.approx(f, abs=1e-14)
 
 
+def test_rare_names_under_the_threshold_do_not_count() -> None:
+    """(1/4, 1) is named 0 too, with sigmoid(1/2) = 0.62: names weigh 2/3, 2/3, 2 and 2/3 by their
+    shares, and the last of them 0."""
+    x_fr = rows((1, 2), (2, 1), (-1, 1), (0.25, 1))
+    w_a, found = run(x_fr, balance="pseudo", pseudo_label_threshold=0.7)
+    grad_u = [(-0.5 - 1 - 0.5 * 3) / 6, (1 + 0.5 - 0.5 * 3) / 6]
+    assert w_a == pytest.approx(descended([0, 0], grad_u), abs=1e-14)
+    assert found["learnt_fr"].item() == 0.75
+
+
 def test_images_that_help_weigh_more_by_hand() -> None:
     """The labelled gradient at (0, 0) is (-3/2, 1/2). With it, A's gradients (-1/2, 1), (-1, 1/2)
     and (-1/2, -1/2) of the names 0, 0 and 1 have the products 5/4, 7/4 and 1/2. (-2, -2) has

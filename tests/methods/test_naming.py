@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.optim import SGD
 
 from face2exp_lib.methods.feedback import FeedbackHistory
-from face2exp_lib.methods.meta_face2exp import MetaOptions, meta_step
-from face2exp_lib.methods.method import StepBatch
+from face2exp_lib.methods.meta_face2exp import META, MetaOptions, meta_step
+from face2exp_lib.methods.method import StepBatch, StepContext
 from face2exp_lib.methods.naming import Naming, drawn_labels, naming_of, uniform
+from face2exp_lib.methods.passes import PLAIN
 from face2exp_lib.methods.running import MEMORY
 from tests.methods.nets import TwoWeights, descended, images, rows, same, sgd, sigmoid, small, state
 
@@ -209,6 +210,37 @@ def test_drawn_names_ask_for_a_generator() -> None:
     arguments = base, adaptation, sgd(base), sgd(adaptation), images()
     with pytest.raises(ValueError, match="pseudo_labels drawn needs a generator: give one"):
         meta_step(*arguments, MetaOptions(pseudo_labels="drawn"), FeedbackHistory())
+
+
+def test_a_run_draws_by_the_generator_of_its_step() -> None:
+    """That of the hand case, of which a fixed one would draw class 0."""
+    base, adaptation = TwoWeights(2.0, 0.0), TwoWeights(0.0, 0.0)
+    purposes: list[str] = []
+
+    def generator(purpose: str) -> torch.Generator:
+        purposes.append(purpose)
+        return torch.Generator().manual_seed(2)
+
+    given = StepContext(
+        networks={"base": base, "adaptation": adaptation},
+        optimisers={"base": sgd(base), "adaptation": sgd(adaptation)},
+        batch=hand_batch((0.5, 2)),
+        options=MetaOptions(pseudo_labels="drawn"),
+        compute=PLAIN,
+        step=0,
+        progress=0.0,
+        indices_fer=torch.tensor([0]),
+        indices_fr=torch.tensor([0]),
+        class_counts=[1, 1],
+        generator=generator,
+        history=FeedbackHistory(),
+        extra={},
+        by_image=False,
+    )
+    assert META.step(given)["y_hat_fr"].tolist() == [1]
+    assert purposes == ["labels"]
+    fixed = uniform(1, torch.Generator(), torch.device("cpu"))
+    assert fixed.item() < sigmoid(1)
 
 
 def test_drawn_names_depend_on_the_generator_alone() -> None:
