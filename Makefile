@@ -11,7 +11,7 @@ FACES := $(wildcard data/rendered/*.zip data/rendered/*.csv data/rendered/*.parq
 # What a run of the book is made from: its faces as they lie there, and the rooms of the library that
 # training comes from (tests/test_architecture.py holds them against the imports).
 CONFIG := configs/rendered_cpu.yaml
-MADE_FROM := runtime data augmentation networks.py methods config.py evaluation training
+MADE_FROM := runtime data augmentation backbones networks.py methods config.py evaluation training
 TRAINING := $(CONFIG) constraints.txt $(FACES) \
 	$(shell find $(MADE_FROM:%=face2exp_lib/%) -name '*.py')
 METHODS := meta supervised

@@ -5,7 +5,8 @@ The rooms of the house; each imports from itself and from those before it:
     runtime/        errors, whole files, worker processes, seeds, provenance: no faces in here
     data/           from files to mini-batches: sets, shards, one format each, splits
     augmentation/   Aug(.): drawn, then applied
-    networks.py     the backbones, and the batch-norm policy
+    backbones/      architectures of others: torchvision's
+    networks.py     one of them or our own, its first weights, and the batch-norm policy
     methods/        one way to learn each: Meta-Face2Exp and its rivals
     config.py       a run as one typed object
     evaluation/     numbers of a network over a labelled set

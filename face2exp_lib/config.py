@@ -5,10 +5,17 @@ import os
 import reprlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 from face2exp_lib.augmentation.patches import AugOptions
@@ -23,11 +30,17 @@ from face2exp_lib.methods.passes import Compute
 from face2exp_lib.methods.pseudo_label import PseudoLabelOptions
 from face2exp_lib.methods.scn import ScnOptions
 from face2exp_lib.methods.uda import UdaOptions
-from face2exp_lib.networks import Backbone
+from face2exp_lib.networks import FACENET, FACENET_WEIGHTS, Backbone
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.resources import shipped
 
+PUBLISHED = ("none", "imagenet", *FACENET_WEIGHTS)  # of `network.pretrained`; others are paths
 FLOAT32 = 1e38  # torch refuses a rate that its numbers cannot hold
+
+
+def _as_name(value: Any) -> Any:
+    """Configs of older versions say whether ImageNet's weights are taken."""
+    return {False: "none", True: "imagenet"}[value] if isinstance(value, bool) else value
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -35,12 +48,26 @@ class Network:
     """Architecture of both networks.
 
     Attributes:
-        backbone: resnet50 (paper), resnet18, or small for CPU work.
-        pretrained: start from torchvision's ImageNet weights.
+        backbone: resnet50 (paper), small for CPU work, or any classification model of torchvision
+            by its name (`torchvision.models.list_models`).
+        pretrained: what both begin from but for their last layers: `none`, random weights (also
+            false); `imagenet`, torchvision's (also true); `vggface2` or `casia-webface`,
+            facenet-pytorch's for the backbone inception_resnet_v1; or a path, of the folder of a
+            run (`face2exp pretrain` or another), whose best checkpoint is taken, or of a
+            `.safetensors` file that `face2exp export` wrote.
     """
 
     backbone: Backbone = "resnet50"
-    pretrained: bool = False
+    pretrained: Annotated[str, BeforeValidator(_as_name), Field(min_length=1)] = "none"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Network":
+        if self.pretrained in FACENET_WEIGHTS and self.backbone != FACENET:
+            raise ValueError(
+                f"pretrained {self.pretrained} are weights of {FACENET}, and the backbone is "
+                f"{self.backbone}: set one of the two"
+            )
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -64,6 +91,13 @@ class Training:
         warm_start_labels: `balanced` (D_FER) or `long_tailed` (D'_FER: costs all its labels).
         finetune_steps: updates of A on D_FER after step T; for Meta Pseudo Labels, of its student.
         eta_finetune: fixed learning rate of the fine-tune.
+        ema: decay of a moving average of each network's weights, say 0.999, which validation, the
+            best checkpoint and whatever is made of it use in their place; 0, as in the paper,
+            averages nothing. The networks that learn and name pseudo labels are the same in any
+            case. Each phase begins an average of its own, see `training.averages`.
+        label_smoothing: share of each true label that L_s spreads over all classes, in warm start,
+            fine-tune and the rivals' own phases; 0, as in the paper, none. Algorithm 1 learns from
+            whole labels, and Meta Pseudo Labels has an option of its own.
         eval_every_steps: validation, and a new best checkpoint if it is one.
         checkpoint_every_steps: state to resume from.
         keep_checkpoints: how many of these are kept, the latest, and one more until the step after
@@ -84,6 +118,8 @@ class Training:
     warm_start_labels: Literal["balanced", "long_tailed"] = "balanced"
     finetune_steps: int = Field(default=0, ge=0)
     eta_finetune: float = Field(default=1e-5, ge=0, le=FLOAT32)
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     eval_every_steps: int = Field(default=1000, gt=0)
     checkpoint_every_steps: int = Field(default=1000, gt=0)
     keep_checkpoints: int = Field(default=1, gt=0)
@@ -166,6 +202,7 @@ class RunConfig:
 
 
 RUN_CONFIG = TypeAdapter(RunConfig)
+Config = TypeVar("Config")
 
 
 def load_config(path: Path | str, changes: list[str] | None = None) -> RunConfig:
@@ -178,7 +215,24 @@ def load_config(path: Path | str, changes: list[str] | None = None) -> RunConfig
     Raises:
         Face2ExpError: naming the file or the key at fault.
     """
-    path = Path(path)
+    path, content = read_yaml(path, changes)
+    if is_pretraining(content):
+        raise Face2ExpError(f"{path}: is a pre-training's: `face2exp pretrain` takes it")
+    return checked(path, content, RUN_CONFIG)
+
+
+def is_pretraining(content: dict[str, Any]) -> bool:
+    """Whether a file's keys are those of a pre-training, whose data are faces of one set."""
+    data = content.get("data")
+    return isinstance(data, dict) and "faces" in data
+
+
+def read_yaml(path: Path | str, changes: list[str] | None) -> tuple[Path, dict[str, Any]]:
+    """The file that `load_config` means, and its keys, some of them changed.
+
+    Raises:
+        Face2ExpError: naming the file or the change at fault.
+    """
     path = find_config(path)
     try:
         content = _parse(path.read_text(encoding="utf-8"))
@@ -188,8 +242,17 @@ def load_config(path: Path | str, changes: list[str] | None = None) -> RunConfig
         raise Face2ExpError(f"{path}: holds no configuration: expected `key: value` lines")
     for change in changes or []:
         _change(content, change)
+    return path, content
+
+
+def checked(path: Path | str, content: dict[str, Any], adapter: TypeAdapter[Config]) -> Config:
+    """A file's keys as a configuration.
+
+    Raises:
+        Face2ExpError: naming the file and the first key at fault.
+    """
     try:
-        return RUN_CONFIG.validate_python(content)
+        return adapter.validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "(whole file)"
@@ -204,12 +267,12 @@ def load_config(path: Path | str, changes: list[str] | None = None) -> RunConfig
         raise Face2ExpError(f"{path}: {key}: {problem}") from error
 
 
-def dump_config(config: RunConfig) -> str:
+def dump_config(config: Any) -> str:
     """The configuration as YAML that `load_config` reads back to an equal one."""
     return yaml.safe_dump(asdict(config), sort_keys=False)
 
 
-def config_digest(config: RunConfig) -> str:
+def config_digest(config: Any) -> str:
     """The configuration in 16 hexadecimal digits."""
     return hashlib.blake2b(dump_config(config).encode(), digest_size=8).hexdigest()
 

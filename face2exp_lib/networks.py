@@ -2,19 +2,41 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
 from pickle import UnpicklingError
-from typing import Literal
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import AfterValidator
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models import ResNet, get_model
 
+from face2exp_lib.backbones.face_network import FaceNetwork
+from face2exp_lib.backbones.facenet import NAME as FACENET
+from face2exp_lib.backbones.facenet import build_facenet
+from face2exp_lib.backbones.torchvision_models import NAMES, build_torchvision
 from face2exp_lib.runtime.errors import Face2ExpError
 
-Backbone = Literal["resnet50", "resnet18", "small"]
+OWN = ("small", FACENET)  # backbones that are no models of torchvision
+FACENET_WEIGHTS = ("vggface2", "casia-webface")
+NEAR = 3  # names that a message proposes
+
+
+def _is_backbone(name: str) -> str:
+    if name not in OWN + NAMES:
+        near = get_close_matches(name, OWN + NAMES, NEAR)
+        asked = f"did you mean {' or '.join(near)}? " if near else ""
+        raise ValueError(
+            f"no backbone '{name}': {asked}take {', '.join(OWN)} or a classification model of "
+            "torchvision such as resnet50"
+        )
+    return name
+
+
+Backbone = Annotated[str, AfterValidator(_is_backbone)]
 
 
 class ResidualBlock(nn.Module):
@@ -36,31 +58,6 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.norm1(self.conv1(x)))
         return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
-
-
-class FaceNetwork(nn.Module):
-    """A backbone: images to features, and a last layer from these to logits."""
-
-    fc: nn.Module  # the last layer's name in checkpoints
-
-    def features(self, x: Tensor) -> Tensor:
-        """(N, 3, s, s) images to (N, D), what the last layer reads."""
-        raise NotImplementedError
-
-    @property
-    def head(self) -> nn.Module:
-        """The last layer."""
-        return self.fc
-
-    @property
-    def last_maps(self) -> nn.Module:
-        """The last layer whose outputs still have a place in the image: (N, D, h, w)."""
-        raise NotImplementedError
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, s, s) images to (N, K) logits."""
-        logits: Tensor = self.fc(self.features(x))
-        return logits
 
 
 class SmallResNet(FaceNetwork):
@@ -87,74 +84,86 @@ class SmallResNet(FaceNetwork):
         return self.blocks
 
 
-class LargeResNet(FaceNetwork):
-    """A ResNet of torchvision with a last layer for other classes, and the two taken apart."""
-
-    def __init__(self, network: ResNet, num_classes: int) -> None:
-        super().__init__()
-        for name, part in network.named_children():  # in the order in which they follow each other
-            self.add_module(name, part)
-        self.fc = nn.Linear(network.fc.in_features, num_classes)
-
-    def features(self, x: Tensor) -> Tensor:
-        *parts, _ = self.children()
-        for part in parts:
-            x = part(x)
-        return x.flatten(1)
-
-    @property
-    def last_maps(self) -> nn.Module:
-        return self.get_submodule("layer4")
-
-
 def build_network(
-    backbone: Backbone, num_classes: int, *, pretrained: bool, seed: int
+    backbone: Backbone, num_classes: int, *, pretrained: str | bool, seed: int
 ) -> FaceNetwork:
     """A freshly initialised network.
 
     Args:
-        backbone: a torchvision ResNet or the small net.
+        backbone: the small net, a model of torchvision by its name, or `inception_resnet_v1`.
         num_classes: K, outputs of the last layer.
-        pretrained: start from torchvision's ImageNet weights (all but the last layer).
+        pretrained: published weights that it starts from (all but the last layer): `none` or False,
+            `imagenet` or True, or one of `FACENET_WEIGHTS`.
         seed: of the initial weights; the global random state is left as it was.
 
     Raises:
-        Face2ExpError: if the ImageNet weights cannot be fetched, or the small net is to have some.
+        Face2ExpError: if the published weights cannot be fetched, or there are none of this
+            backbone.
     """
+    weights = pretrained if isinstance(pretrained, str) else ("none", "imagenet")[pretrained]
+    if weights == "imagenet" and backbone in OWN:
+        raise Face2ExpError(
+            f"network.pretrained: there are no ImageNet weights for {backbone}: set it to none or "
+            "choose a model of torchvision"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if backbone == "small":
-            if pretrained:
-                raise Face2ExpError(
-                    "network.pretrained: there are no ImageNet weights for the small net: set it "
-                    "to false or choose resnet18 or resnet50"
-                )
-            return SmallResNet(num_classes).to(memory_format=torch.channels_last)
         try:
-            network = get_model(backbone, weights="IMAGENET1K_V1" if pretrained else None)
+            network = _built(backbone, num_classes, weights)
         except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
             # no network, or a broken download
+            named = "ImageNet" if weights == "imagenet" else weights
+            cache = Path(torch.hub.get_dir())
+            cache = cache.parent if backbone == FACENET else cache
             raise Face2ExpError(
-                f"network.pretrained: the ImageNet weights of {backbone} could not be fetched "
+                f"network.pretrained: the {named} weights of {backbone} could not be fetched "
                 f"({error}): connect once, or put the file into "
-                f"{torch.hub.get_dir()}/checkpoints, or set network.pretrained to false"
+                f"{cache / 'checkpoints'}, or set network.pretrained to none"
             ) from error
-        # the faster layout for convolutions
-        return LargeResNet(network, num_classes).to(memory_format=torch.channels_last)
+        return network.to(memory_format=torch.channels_last)  # the faster layout for convolutions
+
+
+def _built(backbone: str, num_classes: int, weights: str) -> FaceNetwork:
+    if backbone == "small":
+        return SmallResNet(num_classes)
+    if backbone == FACENET:
+        return build_facenet(num_classes, None if weights == "none" else weights)
+    return build_torchvision(backbone, num_classes, pretrained=weights == "imagenet")
+
+
+def must_take(network: nn.Module, backbone: Backbone, view_size: int) -> None:
+    """Make sure that a network takes images of a size.
+
+    Raises:
+        Face2ExpError: if they are too small, or it is made for one size alone.
+    """
+    like, was_training = next(network.parameters()), network.training
+    try:
+        with torch.no_grad():
+            network.eval()(like.new_zeros(1, 3, view_size, view_size))
+    except torch.OutOfMemoryError:
+        raise
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise Face2ExpError(
+            f"data.view_size: the backbone {backbone} takes no images of {view_size} px "
+            f"({error}): give the size that it is made for, most often 224"
+        ) from error
+    finally:
+        network.train(was_training)
 
 
 def forward_operations(backbone: Backbone, num_classes: int, view_size: int) -> int:
     """Floating-point operations of one image that goes forward, a multiplication and an addition
-    counted as two. Nothing is computed, and no weights are made.
+    counted as two. Nothing is computed.
 
     Args:
         backbone: of `build_network`.
         num_classes: K.
         view_size: side of the image in px.
     """
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        network = build_network(backbone, num_classes, pretrained=False, seed=0)
-        network(torch.empty(1, 3, view_size, view_size))
+    network = build_network(backbone, num_classes, pretrained=False, seed=0).to("meta")
+    with FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, 3, view_size, view_size, device="meta"))
     return int(counter.get_total_flops())
 
 

@@ -18,6 +18,7 @@ ROOMS = (
     "data.formats",
     "data",
     "augmentation",
+    "backbones",
     "networks",
     "methods",
     "config",

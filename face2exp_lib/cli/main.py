@@ -12,12 +12,16 @@ import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from face2exp_lib import __version__
 from face2exp_lib.cli.data import add_data_commands
 from face2exp_lib.cli.options import add_changes, add_command, add_data_root, add_workers
 from face2exp_lib.cli.runs import add_model_commands
 from face2exp_lib.runtime.errors import Face2ExpError, RunStopped, in_words
+
+if TYPE_CHECKING:
+    from face2exp_lib.config import RunConfig
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 MMAP_BYTES, TRIM_BYTES = 2**25, 2**31 - 1  # the most that each version of it takes
@@ -77,15 +81,11 @@ def _about_memory(error: RuntimeError) -> str | None:
 def _train(options: argparse.Namespace) -> None:
     from face2exp_lib.config import data_root, load_config
     from face2exp_lib.training.loop import train
-    from face2exp_lib.training.run_checks import about_threads
 
-    if options.changed and not options.resume:
-        raise Face2ExpError("--changed goes on with a run: give --resume, too")
+    _must_resume(options)
     config = load_config(options.config, options.set)
     run_dir = options.run_dir or Path("runs") / f"{config.name}-{config.method}-seed{config.seed}"
-    first = os.environ.get("RANK", "0") == "0"
-    if first and (note := about_threads(config)):
-        print(f"face2exp: {note}", file=sys.stderr)
+    first = _tell_threads(config)
     _keep_freed_memory()
     train(
         config,
@@ -97,6 +97,37 @@ def _train(options: argparse.Namespace) -> None:
     )
     if first:
         print(f"{run_dir}: trained; next: face2exp evaluate {run_dir} --split test")
+
+
+def _pretrain(options: argparse.Namespace) -> None:
+    from face2exp_lib.config import data_root
+    from face2exp_lib.training.pretrain import pretrain
+    from face2exp_lib.training.pretrain_config import load_pretrain_config
+
+    _must_resume(options)
+    config = load_pretrain_config(options.config, options.set)
+    run_dir = options.run_dir or Path("runs") / f"{config.name}-seed{config.seed}"
+    first = _tell_threads(config.as_run())
+    _keep_freed_memory()
+    root = data_root(options.data_root)
+    pretrain(config, run_dir, root, resume=options.resume, changed=options.changed)
+    if first:
+        print(f"{run_dir}: pre-trained; next: --set network.pretrained={run_dir} of a run")
+
+
+def _tell_threads(config: "RunConfig") -> bool:
+    """Whether this is the first process, which tells things."""
+    from face2exp_lib.training.run_checks import about_threads
+
+    first = os.environ.get("RANK", "0") == "0"
+    if first and (note := about_threads(config)):
+        print(f"face2exp: {note}", file=sys.stderr)
+    return first
+
+
+def _must_resume(options: argparse.Namespace) -> None:
+    if options.changed and not options.resume:
+        raise Face2ExpError("--changed goes on with a run: give --resume, too")
 
 
 def _keep_freed_memory() -> None:
@@ -140,20 +171,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    added = add_command(
+        commands, "pretrain", _pretrain, "Train a backbone to tell persons apart, before a run."
+    )
+    _add_training(added, "runs/NAME-seedN")
     added = add_command(commands, "train", _train, "Train one run.")
-    added.set_defaults(afterwards=": --resume goes on from the last checkpoint")
-    added.add_argument("config", type=Path, metavar="CONFIG.yaml")
-    add_changes(added)
-    add_data_root(added)
-    added.add_argument(
-        "--run-dir", type=Path, metavar="DIR", help="default: runs/NAME-METHOD-seedN"
-    )
-    added.add_argument("--resume", action="store_true", help="go on with the run in the directory")
-    added.add_argument(
-        "--changed",
-        action="store_true",
-        help="with --resume: also with other rates or images, which its record notes",
-    )
+    _add_training(added, "runs/NAME-METHOD-seedN")
     added.add_argument(
         "--trust", action="store_true", help="do not look whether all labelled images can be read"
     )
@@ -183,6 +206,21 @@ def _parser() -> argparse.ArgumentParser:
     add_model_commands(commands)
     add_data_commands(commands)
     return parser
+
+
+def _add_training(parser: argparse.ArgumentParser, run_dir: str) -> None:
+    """What `train` and `pretrain` are told; `run_dir` is the folder that they take by default."""
+    parser.set_defaults(afterwards=": --resume goes on from the last checkpoint")
+    parser.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    add_changes(parser)
+    add_data_root(parser)
+    parser.add_argument("--run-dir", type=Path, metavar="DIR", help=f"default: {run_dir}")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in the directory")
+    parser.add_argument(
+        "--changed",
+        action="store_true",
+        help="with --resume: also with other rates or images, which its record notes",
+    )
 
 
 if __name__ == "__main__":

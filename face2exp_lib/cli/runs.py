@@ -20,9 +20,14 @@ def add_model_commands(commands: Any) -> None:
     add_evaluate_command(commands)
     add_predict_commands(commands)
 
-    added = add_command(commands, "export", _export, "Write the network as ONNX, and check it.")
+    added = add_command(
+        commands, "export", _export, "Write the network as ONNX, and check it; or its weights."
+    )
     add_run(added)
-    added.add_argument("--out", type=Path, required=True, metavar="MODEL.onnx")
+    added.add_argument("--out", type=Path, required=True, metavar="MODEL.onnx|W.safetensors")
+    added.add_argument(
+        "--half", action="store_true", help="with a .safetensors file: as float16, half the bytes"
+    )
     add_data_root(added)
 
     added = add_command(commands, "card", _card, "Write a model card from what a run left behind.")
@@ -70,8 +75,14 @@ def _most_faces(text: str) -> int:
 def _export(options: argparse.Namespace) -> None:
     from face2exp_lib.config import data_root, load_config
     from face2exp_lib.data.splits import read_validation
-    from face2exp_lib.runs.export import export_run
+    from face2exp_lib.runs.export import export_run, export_weights
 
+    if options.out.suffix == ".safetensors":
+        size = export_weights(options.run_dir, options.out, half=options.half)
+        print(f"{options.out}: {size:,} bytes, for network.pretrained of another run")
+        return
+    if options.half:
+        raise Face2ExpError("--half is of weights: name a .safetensors file with --out")
     faces = None
     try:
         config = load_config(options.run_dir / "config.yaml")

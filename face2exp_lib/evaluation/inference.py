@@ -37,7 +37,8 @@ def predict_logits(network: nn.Module, images: Tensor, view_size: int) -> Tensor
     if not torch.isfinite(logits).all():
         raise Face2ExpError(
             "the network's outputs are not finite, its weights have diverged: lower training.eta_a "
-            "or eta_b, and --resume --changed goes on from the last checkpoint"
+            "or eta_b (of a pre-training: eta), and --resume --changed goes on from the last "
+            "checkpoint"
         )
     return logits
 

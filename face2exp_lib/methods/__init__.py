@@ -9,8 +9,8 @@ and the augmented view of unlabelled FR faces.
 All of them keep the project's batch-norm policy (`networks.frozen_running_stats`): each pass is
 normalised by its own batch, and of a network that sees labels only the labelled pass moves the
 running statistics. The released code of UDA, FixMatch and Meta Pseudo Labels normalises labelled
-and unlabelled images together. Nor do weights get averaged over time here, as all three do for
-evaluation.
+and unlabelled images together. All three average weights over time for evaluation, which a run
+here does with `training.ema`.
 """
 
 from face2exp_lib.methods.class_balanced import CLASS_BALANCED

@@ -58,6 +58,8 @@ def class_balanced_step(
     y_fer: Tensor,
     weights: Tensor,
     compute: Compute = PLAIN,
+    *,
+    label_smoothing: float = 0.0,
 ) -> Losses:
     """One update on the weighted labelled loss; with equal weights it is `supervised_step`.
 
@@ -67,13 +69,17 @@ def class_balanced_step(
         x_fer, y_fer: (N, 3, s, s) images and (N,) int64 labels.
         weights: (K,) of `class_weights`, in the dtype and on the device of the logits.
         compute: precision and micro-batches.
+        label_smoothing: share of each label that is spread over all classes, by their weights.
 
     Returns:
         `loss_s`, the weighted loss: a mean over images, not over their weights.
     """
 
     def weighted(scores: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(scores, labels, weights, reduction="sum") / len(labels)
+        total = F.cross_entropy(
+            scores, labels, weights, reduction="sum", label_smoothing=label_smoothing
+        )
+        return total / len(labels)
 
     s = gradient_pass(network, x_fer, y_fer, compute, criterion=weighted)
     descend(optimiser, list(network.parameters()), s.grad)
@@ -90,6 +96,7 @@ def step(given: StepContext) -> Losses:
         given.batch.y_fer,
         weights.to(given.batch.x_fer.device),
         given.compute,
+        label_smoothing=given.label_smoothing,
     )
 
 

@@ -21,6 +21,7 @@ from face2exp_lib.methods.passes import (
     add_scaled,
     descend,
     gradient_pass,
+    labelled_loss,
     loss_pass,
 )
 from face2exp_lib.networks import frozen_running_stats
@@ -47,6 +48,8 @@ def fixmatch_step(
     batch: StepBatch,
     options: FixMatchOptions,
     compute: Compute = PLAIN,
+    *,
+    label_smoothing: float = 0.0,
 ) -> Losses:
     """One update on l_s + lambda_u l_u (the paper's Eq. 3 and 4).
 
@@ -58,6 +61,7 @@ def fixmatch_step(
         batch: labelled images and both views of the unlabelled ones.
         options: weight and threshold.
         compute: precision and micro-batches.
+        label_smoothing: of the labelled loss.
 
     Returns:
         Detached 0-d losses, `kept_fr`, the share of unlabelled images that counted, and the hard
@@ -77,7 +81,9 @@ def fixmatch_step(
             weight=options.w_u,
             criterion=mean_over_all,
         )
-    s = gradient_pass(network, batch.x_fer, batch.y_fer, compute)
+    s = gradient_pass(
+        network, batch.x_fer, batch.y_fer, compute, criterion=labelled_loss(label_smoothing)
+    )
     descend(optimiser, list(network.parameters()), add_scaled(s.grad, u.grad))
     return {
         "loss_s": s.loss,
@@ -102,6 +108,7 @@ def step(given: StepContext) -> Losses:
         given.batch,
         given.options,
         given.compute,
+        label_smoothing=given.label_smoothing,
     )
 
 

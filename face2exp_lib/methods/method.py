@@ -40,6 +40,7 @@ class StepContext:
             unlabelled faces, x_fr and x_fr_aug have no rows.
         options: the method's part of the config; None if it has no options.
         compute: precision and micro-batches of the passes.
+        label_smoothing: share of each true label that L_s spreads over all classes.
         step: in the phase, from 0.
         progress: share of the phase done before the step, 0 .. 1.
         indices_fer, indices_fr: (N,) and (M,) int64, positions of the faces in their sets.
@@ -55,6 +56,7 @@ class StepContext:
     batch: StepBatch
     options: Any
     compute: Compute
+    label_smoothing: float
     step: int
     progress: float
     indices_fer: Tensor

@@ -30,6 +30,7 @@ from face2exp_lib.methods.passes import (
     confidence,
     descend,
     gradient_pass,
+    labelled_loss,
     loss_pass,
 )
 from face2exp_lib.networks import FaceNetwork, frozen_running_stats
@@ -118,6 +119,8 @@ def noisy_student_step(
     options: NoisyStudentOptions,
     generator: torch.Generator,
     compute: Compute = PLAIN,
+    *,
+    label_smoothing: float = 0.0,
 ) -> Losses:
     """One update of the student on true and pseudo labels. The teacher is left as it is.
 
@@ -133,6 +136,7 @@ def noisy_student_step(
         options: weight, kind of labels, dropout.
         generator: of the dropout, on the CPU.
         compute: precision and micro-batches; the student runs uncompiled, in two halves.
+        label_smoothing: of the labelled loss.
 
     Returns:
         Detached 0-d losses and the most probable classes `y_hat_fr`, (M,) int64, with
@@ -147,7 +151,9 @@ def noisy_student_step(
     y_hat_fr = logits_fr.argmax(1)
     target = logits_fr.softmax(1) if options.labels == "soft" else y_hat_fr
     noisy = DroppedOut(student, options.dropout, generator)
-    s = gradient_pass(noisy, batch.x_fer, batch.y_fer, compute)
+    s = gradient_pass(
+        noisy, batch.x_fer, batch.y_fer, compute, criterion=labelled_loss(label_smoothing)
+    )
     with frozen_running_stats(student):
         u = gradient_pass(noisy, batch.x_fr_aug, target, compute, weight=options.w_u)
     descend(optimiser, list(student.parameters()), add_scaled(s.grad, u.grad))
@@ -172,6 +178,7 @@ def step(given: StepContext) -> Losses:
         given.options,
         given.generator("dropout"),
         given.compute,
+        label_smoothing=given.label_smoothing,
     )
 
 

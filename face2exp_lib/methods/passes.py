@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -89,6 +90,12 @@ class Pass(NamedTuple):
     loss: Tensor
     grad: Grads
     logits: Tensor
+
+
+def labelled_loss(label_smoothing: float) -> Criterion:
+    """Cross entropy to true labels of which a share is spread over all classes alike (Szegedy et
+    al.: Rethinking the Inception Architecture, CVPR 2016, section 7); the plain one at 0."""
+    return partial(F.cross_entropy, label_smoothing=label_smoothing)
 
 
 def gradients(loss: Tensor, parameters: Sequence[Tensor]) -> Grads:

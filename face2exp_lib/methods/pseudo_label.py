@@ -20,6 +20,7 @@ from face2exp_lib.methods.passes import (
     confidence,
     descend,
     gradient_pass,
+    labelled_loss,
 )
 from face2exp_lib.networks import frozen_running_stats
 
@@ -67,6 +68,8 @@ def pseudo_label_step(
     options: PseudoLabelOptions,
     progress: float,
     compute: Compute = PLAIN,
+    *,
+    label_smoothing: float = 0.0,
 ) -> Losses:
     """One update on CE(y_FER) + alpha(t) CE(y_hat_FR), where y_hat_FR = argmax of the same pass.
 
@@ -79,13 +82,16 @@ def pseudo_label_step(
         options: the ramp.
         progress: share of the run done, 0 .. 1.
         compute: precision and micro-batches.
+        label_smoothing: of the labelled loss.
 
     Returns:
         Detached 0-d losses and `w_u`, and the pseudo labels `y_hat_fr`, (M,) int64, with their
         probabilities `confidence_fr`.
     """
     weight = unlabelled_weight(options, progress)
-    s = gradient_pass(network, batch.x_fer, batch.y_fer, compute)
+    s = gradient_pass(
+        network, batch.x_fer, batch.y_fer, compute, criterion=labelled_loss(label_smoothing)
+    )
     with frozen_running_stats(network):
         u = gradient_pass(network, batch.x_fr, None, compute, weight=weight)
     descend(optimiser, list(network.parameters()), add_scaled(s.grad, u.grad))
@@ -108,6 +114,7 @@ def step(given: StepContext) -> Losses:
         given.options,
         given.progress,
         given.compute,
+        label_smoothing=given.label_smoothing,
     )
 
 

@@ -17,7 +17,7 @@ from torch.optim import SGD
 
 from face2exp_lib.methods.cost import learning
 from face2exp_lib.methods.method import Losses, Method, Preparation, StepContext
-from face2exp_lib.methods.passes import PLAIN, Compute, descend, gradient_pass
+from face2exp_lib.methods.passes import PLAIN, Compute, descend, gradient_pass, labelled_loss
 from face2exp_lib.networks import FaceNetwork
 from face2exp_lib.runtime.errors import Face2ExpError
 
@@ -135,6 +135,8 @@ def scn_step(
     options: ScnOptions,
     epoch: int,
     compute: Compute = PLAIN,
+    *,
+    label_smoothing: float = 0.0,
 ) -> Losses:
     """One update of network and head on L_WCE + w_rank L_RR; no unlabelled face is used.
 
@@ -148,16 +150,19 @@ def scn_step(
         epoch: pass over the labelled set that the batch belongs to, counted from 1.
         compute: precision and micro-batches, each with groups of its own for the regularisation.
             The network runs uncompiled, in two halves.
+        label_smoothing: of L_WCE.
 
     Returns:
         Detached 0-d losses `loss_s` (L_WCE) and `loss_rank` (L_RR), the mean `importance`, the
         share `relabelled`, and `y_new`, (N,) int64: the labels to store for these images.
     """
 
+    cross_entropy = labelled_loss(label_smoothing)
+
     def loss(outputs: Tensor, labels: Tensor) -> Tensor:
         logits, importance = outputs[:, :-1], outputs[:, -1]
         rank = rank_loss(importance, options.high_share, options.rank_margin)
-        return F.cross_entropy(logits, labels) + options.w_rank * rank
+        return cross_entropy(logits, labels) + options.w_rank * rank
 
     both = gradient_pass(network, x_fer, y_fer, compute, criterion=loss)
     descend(optimiser, list(network.parameters()), both.grad)
@@ -167,7 +172,7 @@ def scn_step(
     if epoch >= options.relabel_from_epoch:
         y_new = relabelled(logits, y_fer, importance, options.high_share, options.relabel_margin)
     return {
-        "loss_s": F.cross_entropy(logits, y_fer),
+        "loss_s": cross_entropy(logits, y_fer),
         "loss_rank": rank_loss(importance, options.high_share, options.rank_margin),
         "importance": importance.mean(),
         "relabelled": (y_new != y_fer).to(logits.dtype).mean(),
@@ -188,6 +193,7 @@ def step(given: StepContext) -> Losses:
         given.options,
         1 + given.step * len(y_fer) // len(labels),
         given.compute,
+        label_smoothing=given.label_smoothing,
     )
     labels[given.indices_fer] = outcome.pop("y_new").cpu()
     return outcome

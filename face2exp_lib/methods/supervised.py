@@ -5,14 +5,20 @@ from torch.optim import SGD
 
 from face2exp_lib.methods.cost import learning
 from face2exp_lib.methods.method import Losses, Method, StepContext
-from face2exp_lib.methods.passes import PLAIN, Compute, descend, gradient_pass
+from face2exp_lib.methods.passes import PLAIN, Compute, descend, gradient_pass, labelled_loss
 
 
 def supervised_step(
-    network: nn.Module, optimiser: SGD, x_fer: Tensor, y_fer: Tensor, compute: Compute = PLAIN
+    network: nn.Module,
+    optimiser: SGD,
+    x_fer: Tensor,
+    y_fer: Tensor,
+    compute: Compute = PLAIN,
+    *,
+    label_smoothing: float = 0.0,
 ) -> Losses:
     """One update on L_s alone (Eq. 3): the baseline, the warm start and the fine-tune."""
-    s = gradient_pass(network, x_fer, y_fer, compute)
+    s = gradient_pass(network, x_fer, y_fer, compute, criterion=labelled_loss(label_smoothing))
     descend(optimiser, list(network.parameters()), s.grad)
     return {"loss_s": s.loss}
 
@@ -21,8 +27,14 @@ def step(given: StepContext) -> Losses:
     """L_s of each network, from its own weights."""
     losses: Losses = {}
     for name, network in given.networks.items():
-        optimiser, batch = given.optimisers[name], given.batch
-        found = supervised_step(network, optimiser, batch.x_fer, batch.y_fer, given.compute)
+        found = supervised_step(
+            network,
+            given.optimisers[name],
+            given.batch.x_fer,
+            given.batch.y_fer,
+            given.compute,
+            label_smoothing=given.label_smoothing,
+        )
         losses["loss_s" if not losses else f"loss_s_{name}"] = found["loss_s"]
     return losses
 

@@ -68,18 +68,23 @@ def annealing_threshold(schedule: Schedule, progress: float, num_classes: int) -
     return alpha * (1 - 1 / num_classes) + 1 / num_classes
 
 
-def annealed_loss(logits: Tensor, labels: Tensor, threshold: float) -> Tensor:
+def annealed_loss(
+    logits: Tensor, labels: Tensor, threshold: float, label_smoothing: float = 0.0
+) -> Tensor:
     """Mean cross entropy of the labelled images kept, 0 if none is.
 
     Args:
         logits: (N, K).
         labels: (N,) int64.
         threshold: of `annealing_threshold`.
+        label_smoothing: share of each label that is spread over all classes.
     """
     probability = logits.detach().softmax(1).gather(1, labels[:, None])[:, 0]
     ignored = -100
     kept = torch.where(probability > threshold, ignored, labels)
-    total = F.cross_entropy(logits, kept, ignore_index=ignored, reduction="sum")
+    total = F.cross_entropy(
+        logits, kept, ignore_index=ignored, reduction="sum", label_smoothing=label_smoothing
+    )
     return total / (kept != ignored).sum().clamp(min=1)
 
 
@@ -110,6 +115,8 @@ def uda_step(
     options: UdaOptions,
     progress: float,
     compute: Compute = PLAIN,
+    *,
+    label_smoothing: float = 0.0,
 ) -> Losses:
     """One update on the annealed labelled loss plus lambda times the consistency loss.
 
@@ -122,6 +129,7 @@ def uda_step(
         options: weights, target and schedule.
         progress: share of the run done, 0 .. 1.
         compute: precision and micro-batches; the annealed mean is over each of these.
+        label_smoothing: of the labelled loss.
 
     Returns:
         Detached 0-d losses, `kept_fr`, the share of unlabelled images that counted, and the most
@@ -139,7 +147,7 @@ def uda_step(
         batch.x_fer,
         batch.y_fer,
         compute,
-        criterion=partial(annealed_loss, threshold=threshold),
+        criterion=partial(annealed_loss, threshold=threshold, label_smoothing=label_smoothing),
     )
     descend(optimiser, list(network.parameters()), add_scaled(s.grad, u.grad))
     return {
@@ -161,6 +169,7 @@ def step(given: StepContext) -> Losses:
         given.options,
         given.progress,
         given.compute,
+        label_smoothing=given.label_smoothing,
     )
 
 

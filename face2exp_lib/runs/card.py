@@ -6,13 +6,14 @@ The headings are those of Mitchell et al., "Model Cards for Model Reporting" (FA
 from pathlib import Path
 from typing import Any
 
-from face2exp_lib.config import RunConfig, config_digest, load_config
+from face2exp_lib.config import Network, RunConfig, config_digest, load_config
 from face2exp_lib.data.draws import MISSING
 from face2exp_lib.data.formats import FORMATS
 from face2exp_lib.evaluation.metrics import MEASURES, evaluation_path, read_evaluation
 from face2exp_lib.methods import METHODS
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import read_json
+from face2exp_lib.training.pretrain_config import IdentityData, PretrainConfig
 from face2exp_lib.training.run_changes import read_changes, told, told_set
 
 ROLES = {
@@ -76,12 +77,11 @@ def model_card(run_dir: Path | str) -> str:
 
 
 def _head(config: RunConfig, finished: dict[str, Any]) -> str:
-    start = "ImageNet" if config.network.pretrained else "random"
     budget = finished["label_budget"]
     facts = {
         "Task": f"the expression of a face, one of {config.data.num_classes}",
         "Method": METHODS[config.method].title,
-        "Network": f"{config.network.backbone}, from {start} weights",
+        "Network": f"{config.network.backbone}, from {_first_weights(config.network)}",
         "Input": (
             f"RGB face resized to {config.data.stored_size} px, of which the centre "
             f"{config.data.view_size} px are seen"
@@ -96,6 +96,16 @@ def _head(config: RunConfig, finished: dict[str, Any]) -> str:
         facts["Image passes"] = f"{finished['image_passes']:,}"
     lines = [f"- {name}: {value}" for name, value in facts.items()]
     return "\n".join([f"# Model card: {config.name}, {facts['Method']}", "", *lines])
+
+
+def _first_weights(network: Network) -> str:
+    named = {
+        "none": "random weights",
+        "imagenet": "ImageNet weights",
+        "vggface2": "VGGFace2 weights",
+        "casia-webface": "CASIA-WebFace weights",
+    }
+    return named.get(network.pretrained, f"the weights in {network.pretrained}")
 
 
 def _data(config: RunConfig, run_dir: Path) -> str:
@@ -246,27 +256,40 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"**{count} times: the last figures were not its first**"
 
 
-PRETRAINED = (
-    "The training began with torchvision's ImageNet weights of {backbone} (IMAGENET1K_V1). The "
-    "library is under the BSD 3-Clause licence; ImageNet's images are for non-commercial research "
-    "and education, and whether weights made from them are bound by that is not settled."
+FACENET = (
+    "The training began with facenet-pytorch's weights of {backbone}, made from the faces of %s. "
+    "The library is under the MIT licence; the faces are for non-commercial research, and whether "
+    "weights made from them are bound by that is not settled."
 )
-FROM_SCRATCH = "The training began with random weights: no others are in them."
+STARTS = {
+    "none": "The training began with random weights: no others are in them.",
+    "imagenet": (
+        "The training began with torchvision's ImageNet weights of {backbone} (IMAGENET1K_V1). The "
+        "library is under the BSD 3-Clause licence; ImageNet's images are for non-commercial "
+        "research and education, and whether weights made from them are bound by that is not "
+        "settled."
+    ),
+    "vggface2": FACENET % "VGGFace2",
+    "casia-webface": FACENET % "CASIA-WebFace",
+}
+FROM_FILE = "The training began with the weights in {pretrained}, whose own terms hold as well."
 
 
-def weights_terms(config: RunConfig) -> str:
+def weights_terms(config: RunConfig | PretrainConfig) -> str:
     """Where the weights come from and what that may forbid, in a paragraph."""
-    start = FROM_SCRATCH
-    if config.network.pretrained:
-        start = PRETRAINED.format(backbone=config.network.backbone)
+    network = config.network
+    start = STARTS.get(network.pretrained, FROM_FILE)
+    start = start.format(backbone=network.backbone, pretrained=network.pretrained)
     return " ".join([start, *(f"{title}: {state}" for title, state in set_terms(config).items())])
 
 
-def set_terms(config: RunConfig) -> dict[str, str]:
+def set_terms(config: RunConfig | PretrainConfig) -> dict[str, str]:
     """Licence and state of each set that trained or chose the weights, by its title."""
     data = config.data
-    sources = [data.labelled, data.unlabelled]
-    if data.validation is not None:
-        sources.append(data.validation)
+    if isinstance(data, IdentityData):
+        sources = [data.faces]
+    else:
+        sources = [data.labelled, data.unlabelled]
+        sources += [] if data.validation is None else [data.validation]
     adapters = [FORMATS[source.format] for source in sources]
     return {adapter.title: " ".join(adapter.state.split()) for adapter in adapters}

@@ -1,4 +1,5 @@
-"""A run's network as one ONNX file that takes raw pixels, and the check that it agrees with torch.
+"""A run's network as one ONNX file that takes raw pixels, and the check that it agrees with torch;
+or its weights as they are.
 
 The file takes a batch of uint8 RGB faces at the run's `stored_size` and does the rest itself:
 centre crop, scaling, normalisation, network, softmax. What an application still has to do, to
@@ -28,6 +29,8 @@ from face2exp_lib.runs.card import weights_terms
 from face2exp_lib.runs.trained import load_trained
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import write_bytes
+from face2exp_lib.training.pretrain_config import load_either_config
+from face2exp_lib.training.stored_weights import SUFFIX, read_backbone, write_backbone
 
 if TYPE_CHECKING:
     import onnx
@@ -104,6 +107,39 @@ def export_run(run_dir: Path | str, out: Path | str, faces: FaceSet | None = Non
     agreement = check_agreement(stored, config, network, faces)
     write_bytes(out, stored)
     return agreement
+
+
+def export_weights(run_dir: Path | str, out: Path | str, *, half: bool = False) -> int:
+    """Write the weights of a run's or pre-training's best checkpoint without its last layer, for
+    `network.pretrained` of other runs and for other programs.
+
+    Args:
+        out: the file, named .safetensors. Its metadata say of which backbone they are, which views
+            it was made on, and where it comes from.
+        half: as float16, half the bytes.
+
+    Returns:
+        How many bytes.
+
+    Raises:
+        Face2ExpError: if the run is broken.
+    """
+    out, weights = Path(out), read_backbone(run_dir)
+    if out.suffix != SUFFIX:
+        raise Face2ExpError(f"{out}: name the file {SUFFIX}")
+    config = load_either_config(Path(run_dir) / "config.yaml")
+    about = {
+        "name": config.name,
+        "stored_size": str(config.data.stored_size),
+        "view_size": str(config.data.view_size),
+        "seed": str(config.seed),
+        "config_digest": config_digest(config),
+        "checkpoint_step": str(weights.about["step"]),
+        "face2exp_lib": __version__,
+        "weights_terms": weights_terms(config),
+    }
+    write_backbone(out, weights, about, half=half)
+    return out.stat().st_size
 
 
 def onnx_model(config: RunConfig, network: nn.Module) -> "onnx.ModelProto":

@@ -6,7 +6,7 @@ from typing import Any
 from face2exp_lib.config import RunConfig, load_config
 from face2exp_lib.networks import FaceNetwork, build_network, choose_device
 from face2exp_lib.runtime.errors import Face2ExpError
-from face2exp_lib.training.checkpoint import load_checkpoint
+from face2exp_lib.training.stored_weights import load_checkpoint
 
 
 def load_trained(run_dir: Path | str) -> tuple[RunConfig, FaceNetwork, dict[str, Any]]:

@@ -1,6 +1,5 @@
-"""Checkpoints: written whole or not at all, and loaded without running anything in them."""
+"""Where a run stands, in a checkpoint that it can go on from."""
 
-import io
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,43 +7,10 @@ from typing import Any, NamedTuple
 import torch
 
 from face2exp_lib.runtime.errors import Face2ExpError
-from face2exp_lib.runtime.storage import write_bytes
 from face2exp_lib.training.plans import Plan
+from face2exp_lib.training.stored_weights import load_checkpoint, save_checkpoint
 
-
-def save_checkpoint(path: Path | str, state: dict[str, Any]) -> None:
-    """Write tensors and plain values."""
-    path = Path(path)
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_bytes(path, buffer.getvalue())
-
-
-def load_checkpoint(path: Path | str, keys: set[str]) -> dict[str, Any]:
-    """Read a checkpoint to the CPU; `weights_only`, so a forged file cannot run code.
-
-    Args:
-        path: the file.
-        keys: entries it must have.
-
-    Raises:
-        Face2ExpError: if it is missing, cut off, or no checkpoint of this project.
-    """
-    path = Path(path)
-    way_out = "delete it and train again, or restore it from a copy"
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise Face2ExpError(
-            f"{path}: no such checkpoint: train first, or resume the run"
-        ) from error
-    except Exception as error:  # a damaged file makes the reader raise nearly anything
-        raise Face2ExpError(f"{path}: cut off or no checkpoint: {way_out}") from error
-    if not isinstance(state, dict) or not keys <= state.keys():
-        raise Face2ExpError(f"{path}: no checkpoint of face2exp: {way_out}")
-    return state
-
-
+RATES = "training.eta_a or eta_b (of a pre-training: eta)"  # in messages
 KEYS = {"step", "phase", "best_score", "networks", "state"}
 
 
@@ -82,15 +48,16 @@ def save_state(run_dir: Path, place: Place, plan: Plan) -> None:
     for name, weights in networks.items():
         if not torch.stack([torch.isfinite(value).all() for value in weights.values()]).all():
             raise Face2ExpError(
-                f"the weights of {name} are not finite at step {place.step}: lower training.eta_a "
-                f"or eta_b, or compute.loss_scale; {way_on(run_dir)}"
+                f"the weights of {name} are not finite at step {place.step}: lower {RATES}, or "
+                f"compute.loss_scale; {way_on(run_dir)}"
             )
     state = plan.phases[place.phase].state_dict()
     lengths = [phase.num_steps for phase in plan.phases]
     path = run_dir / "checkpoints" / f"step-{place.step:08}.pt"
-    save_checkpoint(
-        path, {**place._asdict(), "lengths": lengths, "networks": networks, "state": state}
-    )
+    content = {**place._asdict(), "lengths": lengths, "networks": networks, "state": state}
+    if plan.averages:
+        content["averages"] = {name: net.state_dict() for name, net in plan.averages.items()}
+    save_checkpoint(path, content)
 
 
 def let_go(run_dir: Path, keep: int) -> None:
@@ -131,6 +98,8 @@ def restore_state(run_dir: Path, plan: Plan) -> Place:
     try:
         for name, network in plan.networks.items():
             network.load_state_dict(state["networks"][name])
+        for name, average in plan.averages.items():  # the weights, if the run had none so far
+            average.load_state_dict(state.get("averages", state["networks"])[name])
         plan.phases[place.phase].load_state_dict(state["state"])
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise Face2ExpError(

@@ -4,12 +4,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,12 +26,13 @@ from face2exp_lib.runtime import distributed as world
 from face2exp_lib.runtime.errors import Face2ExpError, RunStopped
 from face2exp_lib.runtime.provenance import environment
 from face2exp_lib.runtime.storage import write_json, write_text
+from face2exp_lib.training.averages import move_averages
 from face2exp_lib.training.checkpoint import (
+    RATES,
     Place,
     checkpoints,
     let_go,
     restore_state,
-    save_checkpoint,
     save_state,
     way_on,
 )
@@ -52,6 +53,8 @@ from face2exp_lib.training.run_checks import (
     must_part,
 )
 from face2exp_lib.training.run_folder import claimed
+from face2exp_lib.training.starts import must_begin_there, where_it_began
+from face2exp_lib.training.stored_weights import save_checkpoint
 from face2exp_lib.training.telemetry import Distance, Records
 
 NAMED_IDS = 5  # images that a message names
@@ -87,7 +90,7 @@ def train(
     """
     run_dir, data_root = Path(run_dir), Path(data_root) if data_root else None
     mine = claimed(config, run_dir, data_root, resume=resume, changed=changed)
-    with world.joined(config.device), _claimed_by_one(mine):
+    with world.joined(config.device), claimed_by_one(mine):
         if not (run_dir / "finished.json").exists():
             device = choose_device(config.device)
             with threads(config.compute, config.network.backbone, device):
@@ -95,7 +98,7 @@ def train(
 
 
 @contextmanager
-def _claimed_by_one(claim: AbstractContextManager[None]) -> Iterator[None]:
+def claimed_by_one(claim: AbstractContextManager[None]) -> Iterator[None]:
     """The first process holds the folder and is the only one that writes; the others follow."""
     with claim if world.rank() == 0 else nullcontext():
         world.wait()
@@ -114,12 +117,15 @@ def _train(
     must_part(config)
     writes, goes_on = world.rank() == 0, bool(checkpoints(run_dir))
     data = read_run_data(config.data, config.seed, data_root)
+    began = where_it_began(config.network)
+    if goes_on:
+        must_begin_there(run_dir, began)
     sets = changed_sets(config, data, run_dir, allowed=changed) if goes_on else {}
     in_memory = config.data.in_memory
     if writes and not trust and not in_memory and (sets or not goes_on):
         must_be_readable(faces_to_be_read(config, data), config.data.num_workers)
     plan = plan_run(config, data, device)
-    compile_networks(plan.validated.values(), config.compute)
+    compile_networks(plan.classifiers.values(), config.compute)
     validation = DecodedFaces(data.validation, config.data.stored_size, in_memory=in_memory)
     place = restore_state(run_dir, plan)
     must_keep_what_it_chose(plan.phases[place.phase], sets)
@@ -132,11 +138,60 @@ def _train(
         )
         note_changes(run_dir, place.step, keys, sets)
         write_text(run_dir / "config.yaml", dump_config(config))
-        write_json(run_dir / "environment.json", environment() | {"processes": world.size()})
+        made_with = environment() | {"processes": world.size()} | began
+        write_json(run_dir / "environment.json", made_with)
         write_data(data, run_dir)
+    distance = Distance(config, data)
+
+    def validate() -> Validation:
+        scores = _validate(config, plan, validation)
+        told = {"validation": scores, "distance": distance.measure(plan.validated)}
+        return Validation(told, scores[plan.deployed]["mean_class_accuracy"])
+
+    place = take_steps(config, plan, place, run_dir, validate)
+    if writes:
+        write_json(run_dir / "finished.json", _summary(plan, data, place, read_changes(run_dir)))
+
+
+class Validation(NamedTuple):
+    """What a validation found.
+
+    Attributes:
+        told: what the record of its step says of it.
+        score: the higher, the better; the best checkpoint is the first with the highest.
+    """
+
+    told: dict[str, Any]
+    score: float
+
+
+def take_steps(
+    config: RunConfig,
+    plan: Plan,
+    place: Place,
+    run_dir: Path | str,
+    validate: Callable[[], Validation],
+) -> Place:
+    """Take all steps of a plan that are left, with what is written of them: records, checkpoints,
+    the best one by validation.
+
+    Args:
+        config: of the run.
+        plan: whose networks are as they were at `place`.
+        place: steps done.
+        run_dir: held by this process, or by the first of several.
+        validate: called every so many steps and after the last.
+
+    Returns:
+        The end.
+
+    Raises:
+        Face2ExpError: if a loss or weight is not finite; if the disk is full.
+        RunStopped: after SIGTERM.
+    """
+    run_dir, writes = Path(run_dir), world.rank() == 0
     num_steps = sum(phase.num_steps for phase in plan.phases)
     records = Records(config, run_dir, keep_before=place.step) if writes else None
-    distance = Distance(config, data)
     bar = tqdm(
         total=num_steps,
         initial=place.step,
@@ -160,18 +215,20 @@ def _train(
             if writes and unproved:
                 let_go(run_dir, config.training.keep_checkpoints)
                 unproved = False
+            move_averages(
+                plan.averages, plan.networks, phase.rates, given.step, config.training.ema
+            )
             record = {"step": place.step, "phase": phase.name, **numbers}
             place = place._replace(step=place.step + 1, phase=index)
             bar.update()
             done = place.step == num_steps
             if place.step % config.training.eval_every_steps == 0 or done:
-                record["validation"] = scores = _validate(config, plan, validation)
-                record["distance"] = distance.measure(plan.validated)
-                score = scores[plan.deployed]["mean_class_accuracy"]
-                bar.set_postfix(val_mean=f"{score:.1f}")
-                if score > place.best_score:
-                    place = place._replace(best_score=score)
-                    weights = plan.networks[plan.deployed].state_dict()
+                found = validate()
+                record |= found.told
+                bar.set_postfix(validation=f"{found.score:.1f}")
+                if found.score > place.best_score:
+                    place = place._replace(best_score=found.score)
+                    weights = plan.validated[plan.deployed].state_dict()
                     best = {"step": place.step, "network": weights}
                     if writes:
                         save_checkpoint(run_dir / "checkpoints" / "best.pt", best)
@@ -186,7 +243,7 @@ def _train(
                 raise RunStopped(f"{run_dir}: stopped after step {place.step} of {num_steps}")
     if writes:
         let_go(run_dir, config.training.keep_checkpoints)
-        write_json(run_dir / "finished.json", _summary(plan, data, place, read_changes(run_dir)))
+    return place
 
 
 def _steps(plan: Plan, place: Place) -> Iterator[tuple[int, Phase, StepContext, dict[str, Tensor]]]:
@@ -282,7 +339,7 @@ def _finite(
             if phase.unlabelled is not None:
                 fr = _named(phase.unlabelled.ids_at(given.indices_fr.tolist()))
                 message += f", FR images {fr}"
-            raise Face2ExpError(f"{message}: lower training.eta_a or eta_b")
+            raise Face2ExpError(f"{message}: lower {RATES}")
     if "y_hat_fr" in losses:
         counts = torch.bincount(losses["y_hat_fr"], minlength=phase.config.data.num_classes)
         record["pseudo_labels"] = counts.tolist()

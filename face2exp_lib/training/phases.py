@@ -163,6 +163,7 @@ class Phase:
             batch=batch,
             options=self.options,
             compute=self.config.compute,
+            label_smoothing=self.config.training.label_smoothing,
             step=step,
             progress=step / self.num_steps,
             indices_fer=fer.indices,

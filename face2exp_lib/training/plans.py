@@ -19,7 +19,8 @@ Meta-Face2Exp's; the rivals' papers begin at fresh weights, which `training.warm
 does, but for Noisy Student, whose first teacher it is.
 """
 
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -34,10 +35,11 @@ from face2exp_lib.methods import METHODS
 from face2exp_lib.methods.cost import learning, looking
 from face2exp_lib.methods.method import Method, Preparation, Rounds
 from face2exp_lib.methods.supervised import SUPERVISED
-from face2exp_lib.networks import FaceNetwork, build_network, synchronised
+from face2exp_lib.networks import FaceNetwork, must_take, synchronised
 from face2exp_lib.runtime import distributed as world
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.training.phases import Phase, Rate
+from face2exp_lib.training.starts import initial_network
 
 APART = 1_000_003  # of the seeds of two networks' weights (paper 3.1: weights of their own)
 
@@ -50,16 +52,23 @@ class Plan:
         networks: all that a checkpoint keeps, by name.
         deployed: the name of the one that evaluation and prediction use.
         phases: in their order.
+        averages: of the weights of those that name classes, by name; none without `training.ema`.
     """
 
     networks: dict[str, nn.Module]
     deployed: str
     phases: list[Phase]
+    averages: dict[str, FaceNetwork] = field(default_factory=dict)
+
+    @property
+    def classifiers(self) -> dict[str, FaceNetwork]:
+        """The networks that name classes."""
+        return {name: net for name, net in self.networks.items() if isinstance(net, FaceNetwork)}
 
     @property
     def validated(self) -> dict[str, FaceNetwork]:
-        """The networks that name classes."""
-        return {name: net for name, net in self.networks.items() if isinstance(net, FaceNetwork)}
+        """What stands for them outside of training: their averages, if there are some."""
+        return self.averages or self.classifiers
 
 
 def initial_seed(config: RunConfig, network: str) -> int:
@@ -97,18 +106,18 @@ def plan_run(config: RunConfig, data: RunData, device: torch.device) -> Plan:
     """
     method = METHODS[config.method]
     networks: dict[str, nn.Module] = {
-        name: build_network(
-            config.network.backbone,
-            config.data.num_classes,
-            pretrained=config.network.pretrained,
-            seed=initial_seed(config, name),
+        name: initial_network(
+            config.network, config.data.num_classes, initial_seed(config, name)
         ).to(device)
         for name in method.networks
     }
+    must_take(networks["base"], config.network.backbone, config.data.view_size)
     if config.compute.batch_norm == "sync" and world.size() > 1:
         networks = {name: synchronised(network) for name, network in networks.items()}
     labelled = DecodedFaces(data.labelled, config.data.stored_size, in_memory=config.data.in_memory)
     plan = Plan(networks, deployed_network(config), [])
+    if config.training.ema:
+        plan.averages = deepcopy(plan.classifiers)
     unlabelled = unlabelled_faces(data.unlabelled, config.data) if method.unlabelled else None
     if unlabelled is not None and config.training.warm_start_steps:
         plan.phases.append(_warm_start(config, data, networks, labelled))
@@ -255,12 +264,8 @@ def open_round(phase: Phase, rounds: Rounds, number: int, all_faces: DecodedFace
     config, teacher, student = phase.config, phase.networks["base"], phase.networks["adaptation"]
     if number > 1:
         teacher.load_state_dict(student.state_dict())
-    fresh = build_network(
-        config.network.backbone,
-        config.data.num_classes,
-        pretrained=config.network.pretrained,
-        seed=initial_seed(config, "adaptation") + number - 1,
-    )
+    seed = initial_seed(config, "adaptation") + number - 1
+    fresh = initial_network(config.network, config.data.num_classes, seed)
     student.load_state_dict(fresh.state_dict())
     probabilities = predict_faces(
         teacher,

@@ -29,26 +29,27 @@ NAMED_KEYS = 5  # that a message names
 
 Kind = Literal["free", "noted", "fixed"]
 SETS = ("long_tailed", "labelled", "validation", "test", "unlabelled")
-SOURCES = ("data.labelled", "data.test", "data.unlabelled", "data.validation")
+SOURCES = ("data.labelled", "data.test", "data.unlabelled", "data.validation", "data.faces")
 
 # free: decides nothing of what is learnt, or its last bits, as another machine does.
 # noted: may change, and the run's record tells when (`--resume --changed`).
 # fixed: another one is another run.
+# Those of a pre-training stand among a run's.
 KEYS: dict[str, dict[Kind, str]] = {
     "": {"free": "name device", "fixed": "method seed"},
     "data": {
         "free": "in_memory num_workers",
         "noted": "draw drop check_unlabelled stream_window",
         "fixed": "num_classes validation_per_class balanced per_class percent ratios stored_size "
-        "view_size",
+        "view_size held_out most_held_out",
     },
     "SOURCE": {"noted": "path landmarks skip_bad", "fixed": "format part codes crop"},
     "training": {
         "free": "checkpoint_every_steps keep_checkpoints",
         "noted": "num_steps finetune_steps eta_b eta_a eta_finetune momentum_b momentum_a "
-        "weight_decay eval_every_steps",
+        "weight_decay ema label_smoothing eval_every_steps eta momentum",
         "fixed": "batch_size_fer batch_size_fr batches_fer view_fer warm_start_steps "
-        "warm_start_labels",
+        "warm_start_labels batch_size view scale",
     },
     "network": {"fixed": "backbone pretrained"},
     "meta": {
@@ -83,10 +84,9 @@ def kind_of(key: str) -> Kind:
     return next((kind for kind, names in kinds.items() if name in names.split()), "fixed")
 
 
-def changed_keys(
-    before: RunConfig, now: RunConfig, data_root: Path | None
-) -> dict[str, tuple[Any, Any]]:
-    """Key -> its values, of those that differ and are not free. A path may be spelt otherwise."""
+def changed_keys(before: Any, now: Any, data_root: Path | None) -> dict[str, tuple[Any, Any]]:
+    """Key -> its values, of those that differ and are not free; of two runs' configurations or two
+    pre-trainings'. A path may be spelt otherwise."""
     old, new = _flat(asdict(before)), _flat(asdict(now))
     return {
         key: (old.get(key), new.get(key))

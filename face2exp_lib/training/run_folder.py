@@ -1,12 +1,13 @@
 """A run's folder: who may write it, and whether what it holds is the run that is meant."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from face2exp_lib.config import RunConfig, load_config
+from face2exp_lib.config import load_config
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import TEMPORARY, remove_leftovers
 from face2exp_lib.training.run_changes import changed_keys, kind_of, told
@@ -14,11 +15,21 @@ from face2exp_lib.training.run_changes import changed_keys, kind_of, told
 
 @contextmanager
 def claimed(
-    config: RunConfig, run_dir: Path, data_root: Path | None, *, resume: bool, changed: bool
+    config: Any,
+    run_dir: Path,
+    data_root: Path | None,
+    *,
+    resume: bool,
+    changed: bool,
+    load: Callable[[Path], Any] = load_config,
 ) -> Iterator[None]:
     """Hold a run's folder alone, and make sure that training into it overwrites nothing.
 
     The lock is the system's: it goes with the process that holds it, however that ends.
+
+    Args:
+        config: of the run, or of a pre-training.
+        load: reads one of its kind.
 
     Raises:
         Face2ExpError: if the folder cannot be written, another process holds it, it holds
@@ -42,7 +53,7 @@ def claimed(
             f"{run_dir}: cannot write here ({error.strerror}): choose another --run-dir"
         ) from error
     try:
-        _must_be_this_run(config, run_dir, data_root, resume, changed)
+        _must_be_this_run(config, run_dir, data_root, resume, changed, load)
         remove_leftovers(run_dir)
         yield
     finally:
@@ -50,7 +61,12 @@ def claimed(
 
 
 def _must_be_this_run(
-    config: RunConfig, run_dir: Path, data_root: Path | None, resume: bool, changed: bool
+    config: Any,
+    run_dir: Path,
+    data_root: Path | None,
+    resume: bool,
+    changed: bool,
+    load: Callable[[Path], Any],
 ) -> None:
     path = run_dir / "config.yaml"
     if not path.exists():
@@ -69,7 +85,7 @@ def _must_be_this_run(
         return
     way_out = "choose another --run-dir"
     try:
-        held = load_config(path)
+        held = load(path)
     except Face2ExpError:
         held = None
     if held is None or not (goes_on or held == config):

@@ -30,7 +30,7 @@ from face2exp_lib.runs.mismatch import measure_mismatch
 from face2exp_lib.runs.predict import class_probabilities
 from face2exp_lib.runs.trained import load_trained
 from face2exp_lib.runtime.errors import Face2ExpError
-from face2exp_lib.training.checkpoint import load_checkpoint
+from face2exp_lib.training.stored_weights import load_checkpoint
 from tests.run_data import run_data
 
 # The keys that the evaluation file is promised to have.

@@ -2,7 +2,7 @@
 
 import builtins
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,7 +108,7 @@ def test_maps_of_a_resnet(config_path: Path) -> None:
     assert heat.shape == (32, 32)
 
 
-@pytest.mark.parametrize("backbone", get_args(Backbone))
+@pytest.mark.parametrize("backbone", ["resnet50", "resnet18", "small"])
 def test_features_are_the_means_of_a_backbone_s_last_maps(backbone: Backbone) -> None:
     network = build_network(backbone, 7, pretrained=False, seed=0).eval()
     maps: list[Tensor] = []

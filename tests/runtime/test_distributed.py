@@ -194,14 +194,15 @@ def test_a_run_under_torchrun_is_the_run_in_parts(
 ) -> None:
     """Losses, f, pseudo labels and the rows of every image, beside one process with micro-batches
     of a process's size."""
-    config = config_file(tmp_path, tiny, "telemetry.image_feedback_every=2")
+    changes = ("telemetry.image_feedback_every=2", "training.ema=0.5")
+    config = config_file(tmp_path, tiny, *changes)
     out = succeeded(started(arguments(config, tmp_path / "two", squares_root)))
     assert out.count("trained; next") == 1
     train(
         tiny(
             "training.batch_size_fr=6",
             "compute.micro_batch_size=3",
-            "telemetry.image_feedback_every=2",
+            *changes,
         ),
         tmp_path / "one",
         squares_root,
@@ -213,6 +214,15 @@ def test_a_run_under_torchrun_is_the_run_in_parts(
             if isinstance(value, float):
                 assert double[key] == pytest.approx(value, rel=1e-3, abs=1e-5), key
         assert double.get("pseudo_labels") == single.get("pseudo_labels")
+    checkpoint = "checkpoints/step-00000010.pt"
+    averages, expected = (
+        torch.load(tmp_path / name / checkpoint, weights_only=True)["averages"]["adaptation"]
+        for name in ("two", "one")
+    )
+    for key, value in expected.items():
+        # Each part moves the running ones: twice in a step, or once and on average.
+        if not key.endswith(("running_mean", "running_var", "num_batches_tracked")):
+            torch.testing.assert_close(averages[key], value, rtol=1e-3, atol=1e-4)
     rows = [
         pa.concat_tables(pq.read_table(path) for path in parts(tmp_path / name)).to_pydict()
         for name in ("one", "two")

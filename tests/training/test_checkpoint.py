@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from face2exp_lib.runtime.errors import Face2ExpError
-from face2exp_lib.training.checkpoint import load_checkpoint, save_checkpoint
+from face2exp_lib.training.stored_weights import load_checkpoint, save_checkpoint
 
 KEYS = {"step", "network"}
 

@@ -20,6 +20,7 @@ from face2exp_lib.runtime.storage import read_json, read_jsonl
 from face2exp_lib.training import loop as training
 from face2exp_lib.training.checkpoint import checkpoints
 from face2exp_lib.training.loop import train
+from face2exp_lib.training.pretrain_config import PretrainConfig
 from face2exp_lib.training.run_changes import (
     KEYS,
     changed_keys,
@@ -69,17 +70,18 @@ def root(squares_root: Path, tmp_path: Path) -> Path:
 def sections() -> dict[str, set[str]]:
     """Section of a config, as the table calls it -> the keys in it that are no sections."""
     found: dict[str, set[str]] = {"": set(), "SOURCE": {field.name for field in fields(Source)}}
-    hints = get_type_hints(RunConfig)
-    for field in fields(RunConfig):
-        if not is_dataclass(hints[field.name]):
-            found[""].add(field.name)
-            continue
-        inner = get_type_hints(hints[field.name])
-        found[field.name] = {
-            key.name
-            for key in fields(hints[field.name])
-            if Source not in (inner[key.name], *get_args(inner[key.name]))
-        }
+    for config in (RunConfig, PretrainConfig):
+        hints = get_type_hints(config)
+        for field in fields(config):
+            if not is_dataclass(hints[field.name]):
+                found[""].add(field.name)
+                continue
+            inner = get_type_hints(hints[field.name])
+            found.setdefault(field.name, set()).update(
+                key.name
+                for key in fields(hints[field.name])
+                if Source not in (inner[key.name], *get_args(inner[key.name]))
+            )
     return found
 
 
