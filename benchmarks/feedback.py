@@ -2,8 +2,9 @@
 
     python benchmarks/feedback.py --json results/benchmarks/feedback.json
 
-The product's own step in its default layout; only `meta.feedback` differs. `none` neither measures
-f nor takes the gradient that L_f scales; `w_f = 0` would still do both.
+The product's own step in its default layout; only `meta.feedback` differs, and in the last rows
+what else is made of the labelled gradient: f_i for each image, or weights for A's. `none` neither
+measures f nor takes the gradient that L_f scales; `w_f = 0` would still do both.
 """
 
 import argparse
@@ -17,7 +18,15 @@ from face2exp_lib.runtime.provenance import environment
 from face2exp_lib.runtime.storage import write_json
 
 REFERENCE = "none"
-WAYS = (REFERENCE, "exact", "jvp", "finite_difference")
+IMAGE = {"feedback_unit": "image", "feedback_norm": "standard"}
+WAYS: dict[str, dict[str, str]] = {
+    **{way: {"feedback": way} for way in (REFERENCE, "exact", "jvp", "finite_difference")},
+    "trapezoid": {"feedback": "trapezoid"},
+    "image": IMAGE,
+    "image+trapezoid": IMAGE | {"feedback": "trapezoid"},
+    "reweight": {"reweight": "image"},
+    "reweight+trapezoid": {"reweight": "image", "feedback": "trapezoid"},
+}
 
 
 def main() -> None:
@@ -33,8 +42,8 @@ def main() -> None:
     tables = {}
     for net in arguments.net:
         ways = [
-            Variant(way, make, (net, "meta_step", "channels_last", {"feedback": way}, PLAIN))
-            for way in WAYS
+            Variant(way, make, (net, "meta_step", "channels_last", options, PLAIN))
+            for way, options in WAYS.items()
         ]
         found = measure(ways, arguments.turns, arguments.threads, arguments.clock)
         rows = []

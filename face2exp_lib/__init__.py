@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from face2exp_lib.config import load_config as load_config
     from face2exp_lib.data.sets.facesets import FaceSet as FaceSet
     from face2exp_lib.data.sources import Source as Source
-    from face2exp_lib.methods.meta_face2exp import MetaOptions as MetaOptions
     from face2exp_lib.methods.meta_face2exp import meta_step as meta_step
+    from face2exp_lib.methods.meta_options import MetaOptions as MetaOptions
     from face2exp_lib.preparation.inspection import inspect as inspect
     from face2exp_lib.runs.cross_evaluation import evaluate_on as evaluate_on
     from face2exp_lib.runs.evaluate import evaluate_run as evaluate_run
@@ -49,7 +49,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Face2ExpError": "runtime.errors",
     "FaceSet": "data.sets.facesets",
-    "MetaOptions": "methods.meta_face2exp",
+    "MetaOptions": "methods.meta_options",
     "RunConfig": "config",
     "Source": "data.sources",
     "evaluate_on": "runs.cross_evaluation",

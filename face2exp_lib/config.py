@@ -23,7 +23,7 @@ from face2exp_lib.data.sources import STRICT, Data
 from face2exp_lib.methods import METHODS
 from face2exp_lib.methods.class_balanced import ClassBalancedOptions
 from face2exp_lib.methods.fixmatch import FixMatchOptions
-from face2exp_lib.methods.meta_face2exp import MetaOptions
+from face2exp_lib.methods.meta_options import MetaOptions
 from face2exp_lib.methods.meta_pseudo_labels import MetaPseudoLabelsOptions
 from face2exp_lib.methods.noisy_student import NoisyStudentOptions
 from face2exp_lib.methods.passes import Compute

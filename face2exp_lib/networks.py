@@ -8,15 +8,15 @@ from pickle import UnpicklingError
 from typing import Annotated
 
 import torch
-import torch.nn.functional as F
 from pydantic import AfterValidator
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from face2exp_lib.backbones.face_network import FaceNetwork
 from face2exp_lib.backbones.facenet import NAME as FACENET
 from face2exp_lib.backbones.facenet import build_facenet
+from face2exp_lib.backbones.small import SmallResNet
 from face2exp_lib.backbones.torchvision_models import NAMES, build_torchvision
 from face2exp_lib.runtime.errors import Face2ExpError
 
@@ -37,51 +37,6 @@ def _is_backbone(name: str) -> str:
 
 
 Backbone = Annotated[str, AfterValidator(_is_backbone)]
-
-
-class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut (He et al. 2016, basic block)."""
-
-    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(channels_out)
-        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(channels_out)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or channels_in != channels_out:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(channels_in, channels_out, 1, stride, bias=False),
-                nn.BatchNorm2d(channels_out),
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norm1(self.conv1(x)))
-        return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
-
-
-class SmallResNet(FaceNetwork):
-    """A residual net for CPU work on faces of 40 to 70 px: 4 blocks, 0.3 M weights."""
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()
-        )
-        self.blocks = nn.Sequential(
-            ResidualBlock(16, 16, 2),
-            ResidualBlock(16, 32, 2),
-            ResidualBlock(32, 64, 2),
-            ResidualBlock(64, 128, 2),
-        )
-        self.fc = nn.Linear(128, num_classes)
-
-    def features(self, x: Tensor) -> Tensor:
-        return self.blocks(self.stem(x)).mean((2, 3))
-
-    @property
-    def last_maps(self) -> nn.Module:
-        return self.blocks
 
 
 def build_network(

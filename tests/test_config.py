@@ -50,6 +50,10 @@ def test_defaults_are_the_papers(tiny: Tiny, tmp_path: Path) -> None:
     meta = config.meta
     assert (meta.w_s, meta.w_u, meta.w_c, meta.w_f, meta.ramp_steps) == (1, 1, 1, 1, 0)
     assert (meta.feedback, meta.feedback_norm, meta.feedback_batch) == ("exact", "paper", "own")
+    assert (meta.feedback_unit, meta.pseudo_labels) == ("batch", "argmax")
+    assert (meta.balance, meta.reweight) == ("none", "none")
+    assert (meta.consistency_temperature, meta.consistency_threshold) == (1, 0)
+    assert meta.pseudo_label_threshold == 0
     assert (config.compute.precision, config.compute.micro_batch_size) == ("float32", None)
     assert config.aug == AugOptions()
     assert (config.aug.patches, config.aug.groups) == ("keep", "together")
@@ -150,8 +154,19 @@ def test_set_that_says_nothing_or_something_unknown(tiny: Tiny, change: str, mes
         ("training=5", r"training: .*dictionary.*, got 5"),
         ("training=null", r"training: .*dictionary"),
         ("meta.w_f=.nan", r"meta\.w_f: .*finite number"),
+        ("meta.consistency_temperature=0", r"meta\.consistency_temperature: .*greater than 0"),
+        ("meta.consistency_threshold=1", r"meta\.consistency_threshold: .*less than 1"),
+        ("meta.pseudo_label_threshold=-1", r"meta\.pseudo_label_threshold: .*equal to 0"),
+        ("meta.feedback_unit=face", r"meta\.feedback_unit: .*'batch' or 'image'"),
+        (
+            "meta={feedback_unit: image, feedback: none}",
+            r"meta: feedback_unit image needs feedback",
+        ),
         ("meta.adaptation_view=both", r"meta\.adaptation_view: .*'plain' or 'augmented'"),
-        ("meta.feedback=guess", r"meta\.feedback: .*'exact', 'jvp', 'finite_difference' or 'none'"),
+        (
+            "meta.feedback=guess",
+            r"meta\.feedback: .*'exact', 'trapezoid', 'jvp', 'finite_difference' or 'none'",
+        ),
         ("meta.ramp_steps=-1", r"meta: ramp_steps is -1: give 0 or more steps"),
         ("meta={feedback: jvp, feedback_norm: cosine}", r"meta: feedback_norm cosine needs"),
         ("compute.precision=int8", r"compute\.precision: .*'bfloat16' or 'float16'"),

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torchvision.models import get_model
 
+from face2exp_lib.backbones.small import SmallResNet
 from face2exp_lib.networks import (
     Backbone,
-    SmallResNet,
     build_network,
     forward_operations,
     frozen_running_stats,
@@ -68,10 +68,10 @@ def test_weights_are_a_function_of_the_seed_alone() -> None:
 def test_operations_of_the_small_net_by_hand() -> None:
     """On 32 px: a multiplication and an addition for each weight at each place that it is used.
 
-    The stem sees 32 x 32 places; the blocks halve the side, so they see 16, 8, 4 and 2 squared.
+    The stem halves the side and so does each block: they see 16, 8, 4 and 2 squared places.
     """
-    places = 32**2 * (3 * 9 * 16)
-    for side, c_in, c_out in ((16, 16, 16), (8, 16, 32), (4, 32, 64), (2, 64, 128)):
+    places = 16**2 * (3 * 8 + 8 * 16) * 9
+    for side, c_in, c_out in ((8, 16, 32), (4, 32, 64), (2, 64, 128)):
         places += side**2 * (c_in * c_out * 9 + c_out * c_out * 9 + c_in * c_out)
     assert forward_operations("small", 7, 32) == 2 * (places + 128 * 7)
 
@@ -102,8 +102,8 @@ def test_frozen_running_stats_normalise_by_the_batch_and_forget_it() -> None:
     before = buffers(small())
     for name, buffer in frozen.named_buffers():
         assert torch.equal(buffer, before[name]), name
-    assert not torch.equal(buffers(usual)["stem.1.running_mean"], before["stem.1.running_mean"])
-    assert usual.get_buffer("stem.1.num_batches_tracked") == 1
+    assert not torch.equal(buffers(usual)["stem.0.1.running_mean"], before["stem.0.1.running_mean"])
+    assert usual.get_buffer("stem.0.1.num_batches_tracked") == 1
     # And it is not what the running statistics would give.
     assert not torch.allclose(logits, frozen.eval()(images), atol=1e-2)
 
@@ -113,7 +113,7 @@ def test_frozen_running_stats_end_with_the_block_even_on_an_error() -> None:
     with pytest.raises(ValueError, match="inside"), frozen_running_stats(network):
         raise ValueError("inside")
     network(torch.ones(2, 3, 32, 32))
-    assert network.get_buffer("stem.1.num_batches_tracked") == 1
+    assert network.get_buffer("stem.0.1.num_batches_tracked") == 1
 
 
 def test_frozen_running_stats_may_be_nested_and_keep_norms_that_track_nothing() -> None:

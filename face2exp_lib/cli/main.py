@@ -155,7 +155,7 @@ def _compare(options: argparse.Namespace) -> None:
     comparison = read_comparison(options.configs, options.method or (), changes)
     out = options.out or Path("runs") / f"compare-{options.configs[0].stem}"
     root = data_root(options.data_root)
-    result = run_comparison(comparison, out, root, options.workers or 1)
+    result = run_comparison(comparison, out, root, options.workers or 1, slim_runs=options.slim)
     tables = [
         f"## {BUDGET_TITLES[budget].capitalize()}\n\n{comparison_table(compared)}"
         for budget, compared in result["compared"].items()
@@ -195,6 +195,11 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--budget", nargs="+", choices=("own", "compute", "updates"))
     added.add_argument("--split", choices=("val", "test"))
     added.add_argument("--out", type=Path, metavar="DIR", help="default: runs/compare-NAME")
+    added.add_argument(
+        "--slim",
+        action="store_true",
+        help="keep of finished runs only what tables and curves are made of: no checkpoints",
+    )
     add_workers(added, "1")
     add_data_root(added)
 

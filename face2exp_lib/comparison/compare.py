@@ -16,7 +16,6 @@ import yaml
 from tqdm import tqdm
 
 from face2exp_lib.comparison.arms import (
-    SIDE_PHASES,
     Budget,
     Changes,
     Comparison,
@@ -25,15 +24,16 @@ from face2exp_lib.comparison.arms import (
     at_budget,
     plan_length,
 )
+from face2exp_lib.comparison.slimming import signals, slim
 from face2exp_lib.comparison.summary import LENGTHS, compare_runs
-from face2exp_lib.config import RunConfig, config_digest, dump_config, load_config
+from face2exp_lib.config import RunConfig, config_digest, load_config
 from face2exp_lib.data.sources import Data
 from face2exp_lib.data.splits import RunData, read_run_data
 from face2exp_lib.evaluation.metrics import MEASURES, evaluation_path, read_evaluation
 from face2exp_lib.runs.evaluate import evaluate_run
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.provenance import environment
-from face2exp_lib.runtime.storage import read_json, read_jsonl, write_json, write_text
+from face2exp_lib.runtime.storage import read_json, write_json, write_text
 from face2exp_lib.runtime.workers import run_all, usable_cpus
 from face2exp_lib.training.loop import train
 from face2exp_lib.training.plans import plan_run
@@ -50,6 +50,7 @@ class Run:
         data_root: of its data.
         split: evaluated when it is trained; None for a trial of the search.
         threads: of its process.
+        slim: keep but what results are made of.
     """
 
     config: RunConfig
@@ -57,10 +58,16 @@ class Run:
     data_root: Path | None
     split: Literal["val", "test"] | None
     threads: int
+    slim: bool = False
 
 
 def run_comparison(
-    comparison: Comparison, out: Path | str, data_root: Path | str | None, workers: int = 1
+    comparison: Comparison,
+    out: Path | str,
+    data_root: Path | str | None,
+    workers: int = 1,
+    *,
+    slim_runs: bool = False,
 ) -> dict[str, Any]:
     """Train, evaluate and compare; what is there already in `out` is kept.
 
@@ -69,6 +76,7 @@ def run_comparison(
         out: gets `runs/`, `comparison.yaml` and `comparison.json`.
         data_root: of the data sets.
         workers: processes, each with a run of its own and its share of the cores.
+        slim_runs: keep of each run, once it is done, what results are made of alone, see `slim`.
 
     Returns:
         The content of `comparison.json`: `comparison`, `search` (arm -> `trials` and `chosen`),
@@ -93,6 +101,7 @@ def run_comparison(
                 data_root,
                 None,
                 threads,
+                slim_runs,
             )
             for arm in comparison.arms
             for trial, changes in comparison.trials.items()
@@ -111,7 +120,7 @@ def run_comparison(
                 # Where budgets or arms come to the same config, one run serves them.
                 folder = out / "runs" / f"{arm}-{budget}-seed{seed}"
                 run_dir = folders.setdefault(config_digest(config), folder)
-                run = Run(config, run_dir, data_root, comparison.split, threads)
+                run = Run(config, run_dir, data_root, comparison.split, threads, slim_runs)
                 runs[budget, arm, seed] = run
     _make(list({run.run_dir: run for run in runs.values()}.values()), workers, "compare")
     result = {
@@ -192,6 +201,9 @@ def _make(runs: list[Run], workers: int, title: str) -> None:
     for run in runs:
         _must_hold_no_other(run)
     missing = [run for run in runs if not _made(run)]
+    for run in runs:
+        if run.slim and run not in missing:
+            slim(run.run_dir)
     bar = tqdm(total=len(runs), initial=len(runs) - len(missing), desc=title, unit="run")
     with bar, _quiet_workers(workers):
         for _ in run_all(train_and_evaluate, iter(missing), workers):
@@ -206,6 +218,8 @@ def train_and_evaluate(run: Run) -> None:
         train(run.config, run.run_dir, run.data_root, resume=True)
         if run.split:
             evaluate_run(run.run_dir, run.split, run.data_root)
+        if run.slim:
+            slim(run.run_dir)
     finally:
         torch.set_num_threads(before)
 
@@ -224,9 +238,9 @@ def _made(run: Run) -> bool:
     done = f"evaluation-{run.split}.json" if run.split else "finished.json"
     if not (run.run_dir / done).exists():
         return False
-    # trains nothing, but makes sure that the folder holds this config's run
+    # An older release wrote fewer keys: those it lacked are at their defaults.
     path = run.run_dir / "config.yaml"
-    return path.is_file() and path.read_bytes() == dump_config(run.config).encode()
+    return path.is_file() and load_config(path) == run.config
 
 
 @contextmanager
@@ -256,19 +270,5 @@ def _record(run: Run) -> dict[str, Any]:
         **{key: evaluation[key] for key in (*LENGTHS, "checkpoint_step", *MEASURES)},
         "best_validation_mean_class_accuracy": _validation_score(run),
         "per_class_accuracy": evaluation["per_class_accuracy"],
-        "signals": _signals(run.run_dir),
+        "signals": signals(run.run_dir),
     }
-
-
-def _signals(run_dir: Path) -> dict[str, float]:
-    """Means over the method's own phases of what its steps report, and how often f was negative."""
-    path = run_dir / "metrics.jsonl"
-    records = [r for r in read_jsonl(path) if r.get("phase", "finetune") not in SIDE_PHASES]
-    if not records:
-        raise Face2ExpError(f"{path}: has no step of the method's own: delete the run and redo it")
-    keys = [k for k, v in records[0].items() if isinstance(v, float)]
-    found = {key: sum(record[key] for record in records) / len(records) for key in keys}
-    if "feedback" in found:
-        negative = sum(record["feedback"] < 0 for record in records)
-        found["feedback_negative_share"] = negative / len(records)
-    return found

@@ -20,7 +20,8 @@ class Passes:
 
     Attributes:
         forward: images that go forward, with or without a graph. A forward-mode derivative counts
-            as one more: its tangents take a second multiplication of each layer.
+            as two more: the tangents of a layer's inputs and of its weights take one multiplication
+            of the forward pass's size each, as in a backward pass.
         backward: images that go backward.
     """
 
@@ -49,8 +50,17 @@ def learning(images: int) -> Passes:
     return Passes(images, images)
 
 
+def sloping(images: int) -> Passes:
+    """Forward, with the derivative along a direction."""
+    return looking(3 * images)
+
+
 def feedback_passes(way: FeedbackWay, n: int) -> Passes:
     """Of f: n labelled images through the adaptation network (the student)."""
-    if way == "none":
-        return looking(0)
-    return learning(n) if way == "exact" else looking(2 * n)
+    return {
+        "exact": learning(n),
+        "trapezoid": learning(2 * n),
+        "jvp": sloping(n),
+        "finite_difference": looking(2 * n),
+        "none": looking(0),
+    }[way]

@@ -1,4 +1,4 @@
-"""The feedback coefficient f (paper Eq. 6): three ways to measure it, and what to make of it.
+"""The feedback coefficient f (paper Eq. 6): the ways to measure it, and what to make of it.
 
 Whichever way, x_FER is normalised by batch statistics before and after A's step, its own or those
 of both kinds of images (`MetaOptions.batch_norm`), and the running ones stay as they are: f
@@ -12,15 +12,24 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from face2exp_lib.methods.passes import Compute, Grads, gradient_pass, loss_pass, slope_pass
+from face2exp_lib.methods.passes import (
+    Compute,
+    Grads,
+    Pass,
+    gradient_pass,
+    loss_pass,
+    slope_pass,
+)
+from face2exp_lib.methods.running import RunningMoments, ratio
 from face2exp_lib.networks import frozen_running_stats
 from face2exp_lib.runtime import distributed as world
 
-FeedbackWay = Literal["exact", "jvp", "finite_difference", "none"]
-FeedbackBatch = Literal["own", "earlier"]
-FeedbackNorm = Literal["paper", "per_eta", "cosine", "running_std", "minus_average"]
-MEMORY = 0.99  # of the running mean and deviation: an average over the last hundred steps or so
+FeedbackWay = Literal["exact", "trapezoid", "jvp", "finite_difference", "none"]
+FeedbackUnit = Literal["batch", "image"]
+FeedbackBatch = Literal["own", "earlier", "shuffled"]
+FeedbackNorm = Literal["paper", "per_eta", "cosine", "running_std", "minus_average", "standard"]
 LAG = 50  # steps between a batch and the earlier one whose feedback it is given as a control
+CLIP = 3.0  # running deviations from the running mean that `standard` stops at
 
 
 def feedback_coefficient(grad_s_after: Grads, grad_u: Grads, eta_a: float) -> Tensor:
@@ -43,11 +52,20 @@ def feedback_coefficient(grad_s_after: Grads, grad_u: Grads, eta_a: float) -> Te
 
 
 class Measured(NamedTuple):
-    """f, CE(y_FER, A(x_FER)) at theta_A', and the length of its gradient, where it was seen."""
+    """What is known of A's step, once it is taken.
+
+    Attributes:
+        feedback: f.
+        loss_s_after: CE(y_FER, A(x_FER)) at theta_A', where it was seen.
+        norm_s_after: length of its gradient, where it was seen.
+        grad_s: the labelled gradient that f is the product of with grad_u; empty where the way to f
+            saw none.
+    """
 
     feedback: Tensor
     loss_s_after: Tensor | None
     norm_s_after: Tensor | None
+    grad_s: Grads = ()
 
 
 Measure = Callable[[Grads, float], Measured]  # of grad_u and eta_A, once A has moved
@@ -61,28 +79,42 @@ def begin_feedback(
     compute: Compute,
     *,
     beside: Tensor | None = None,
+    grad_s: Grads = (),
 ) -> Measure:
     """Look at A before its step; returns what looks at it afterwards and tells f.
 
     Args:
         way: `exact`, the two gradients of Eq. 6; `jvp`, the derivative of the labelled loss along
             grad_u in forward mode: the same number with no backward pass and no graph;
-            `finite_difference`, the labelled loss before minus after: f to first order in eta_A.
-            The first two know line 7's gradient alone. The last sees the step that A really took,
-            with momentum and weight decay, where the optimiser has any; and it runs in float32
-            whatever the precision, since f drowns in the rounding of a bfloat16 loss. `none`
-            measures nothing.
+            `trapezoid`, grad_u with the mean of the labelled gradients before and after the step:
+            the fall of the labelled loss to second order in eta_A, where Eq. 6 leaves out the
+            curvature along the step; `finite_difference`, the labelled loss before minus after:
+            f to first order in eta_A. All but the last know line 7's gradient alone. That one sees
+            the step that A really took, with momentum and weight decay, where the optimiser has
+            any; and it runs in float32 whatever the precision, since f drowns in the rounding of a
+            bfloat16 loss. `none` measures nothing.
         adaptation: A at theta_A, in training mode.
         x_fer, y_fer: the labelled batch, (N, 3, s, s) and (N,) int64.
         compute: precision and micro-batches.
         beside: images in the same batch, see `gradient_pass`.
+        grad_s: the labelled gradient at theta_A, where it is known; `trapezoid` then takes no pass
+            for it. It is written over.
     """
 
-    def exact(grad_u: Grads, eta_a: float) -> Measured:
+    def labelled() -> Pass:
         with frozen_running_stats(adaptation):
-            after = gradient_pass(adaptation, x_fer, y_fer, compute, beside=beside)
+            return gradient_pass(adaptation, x_fer, y_fer, compute, beside=beside)
+
+    def exact(grad_u: Grads, eta_a: float) -> Measured:
+        after = labelled()
         feedback = feedback_coefficient(after.grad, grad_u, eta_a)
-        return Measured(feedback, after.loss, total_norm(after.grad))
+        return Measured(feedback, after.loss, total_norm(after.grad), after.grad)
+
+    def trapezoid(grad_u: Grads, eta_a: float) -> Measured:
+        after = labelled()
+        middle = mean_of(before_step, after.grad)
+        feedback = feedback_coefficient(middle, grad_u, eta_a)
+        return Measured(feedback, after.loss, total_norm(after.grad), middle)
 
     def jvp(grad_u: Grads, eta_a: float) -> Measured:
         with frozen_running_stats(adaptation):
@@ -98,6 +130,9 @@ def begin_feedback(
 
     if way == "exact":
         return exact
+    if way == "trapezoid":
+        before_step = grad_s or labelled().grad
+        return trapezoid
     if way == "jvp":
         return jvp
     if way == "none":
@@ -111,69 +146,17 @@ def begin_feedback(
     return finite_difference
 
 
-def image_feedback(
-    adaptation: nn.Module,
-    theta_a: Grads,
-    x_fr: Tensor,
-    y_hat_fr: Tensor,
-    x_fer: Tensor,
-    y_fer: Tensor,
-    scale: float,
-    compute: Compute,
-    *,
-    together: bool = False,
-) -> Tensor:
-    """f_i, each unlabelled image's share of f; their mean is f.
+class FeedbackHistory(RunningMoments):
+    """What the steps so far say of f and of the pseudo labels; part of a checkpoint.
 
-    The gradient of L_u is the mean of the images' own gradients, so Eq. 6 is the mean of the dot
-    products with these: eta_A times the derivative of each image's loss at theta_A along the
-    labelled gradient at theta_A'. Forward mode takes all of them in one pass, without M gradients.
-    Batch norm ties the images of a batch together; f_i then is of the image's loss, which the
-    others have a part in.
-
-    Args:
-        adaptation: A at theta_A', in training mode; left as it is.
-        theta_a: its parameters before the step.
-        x_fr, y_hat_fr: what it learnt from, (M, 3, s, s) and (M,) int64.
-        x_fer, y_fer: the labelled batch.
-        scale: eta_A times the weight of L_u in A's step.
-        compute: precision and micro-batches.
-        together: both batches are normalised as one.
-
-    Returns:
-        (M,) float32.
-    """
-    beside_fer, beside_fr = (x_fr, x_fer) if together else (None, None)
-    with frozen_running_stats(adaptation):
-        after = gradient_pass(adaptation, x_fer, y_fer, compute, beside=beside_fer)
-        _, slopes = slope_pass(
-            adaptation, x_fr, y_hat_fr, after.grad, compute, at=theta_a, beside=beside_fr
-        )
-    return scale * slopes
-
-
-class FeedbackHistory:
-    """What the steps so far say of f; part of a checkpoint.
-
-    Mean and deviation of f over all steps, the latest counting most, and what the last LAG steps
-    scaled L_f by. With d = MEMORY, step i of n weighs d^(n - i), so no correction for a short
-    history is needed. The mean and the sum of squared distances from it are updated together
-    (West 1979), which stays exact where the deviation is small beside the mean.
+    Mean and deviation of f; of f_i over all images, `images`; of each class's share, `shares`; and
+    what the last LAG steps scaled L_f by. What no option asks for stays empty.
     """
 
     def __init__(self) -> None:
-        self.weight = self.mean = self.squares = torch.zeros(())
+        super().__init__()
+        self.images, self.shares = RunningMoments(), RunningMoments()
         self.used = torch.zeros(LAG)  # oldest first
-
-    def add(self, feedback: Tensor) -> None:
-        """Take in the f of a step, 0-d."""
-        weight, mean, squares = (
-            value.to(feedback) for value in (self.weight, self.mean, self.squares)
-        )
-        distance = feedback - mean
-        self.weight = MEMORY * weight + 1
-        self.mean = mean + distance / self.weight
-        self.squares = MEMORY * squares + distance * (feedback - self.mean)
 
     def exchange(self, used: Tensor) -> Tensor:
         """Keep a step's value, 0-d, and return the one of LAG steps ago; 0 if there was none."""
@@ -181,18 +164,20 @@ class FeedbackHistory:
         self.used = torch.cat([earlier[1:], used[None]])
         return earlier[0]
 
-    @property
-    def deviation(self) -> Tensor:
-        """Standard deviation, 0-d; 0 after a single step."""
-        return (self.squares / self.weight).sqrt()
-
     def state_dict(self) -> dict[str, Tensor]:
-        return {name: getattr(self, name) for name in ("weight", "mean", "squares", "used")}
+        state = {**super().state_dict(), "used": self.used}
+        for name in ("images", "shares"):
+            moments: RunningMoments = getattr(self, name)
+            state |= {f"{name}.{key}": value for key, value in moments.state_dict().items()}
+        return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.weight, self.mean, self.squares, self.used = (
-            state[name] for name in ("weight", "mean", "squares", "used")
-        )
+        super().load_state_dict(state)
+        self.used = state["used"]
+        for name in ("images", "shares"):
+            if f"{name}.mean" in state:  # a version that wrote none had no option that asks for it
+                keys = ("weight", "mean", "squares")
+                getattr(self, name).load_state_dict({key: state[f"{name}.{key}"] for key in keys})
 
 
 def feedback_used(
@@ -207,12 +192,8 @@ def feedback_used(
 
     Args:
         measured: f of this step.
-        norm: `paper`, f; `per_eta`, f / eta_A, the dot product alone, which does not fade with the
-            learning rate; `cosine`, of the angle between the two gradients of Eq. 6, in -1..1;
-            `running_std`, f over its running standard deviation; `minus_average`, f less its
-            running mean, so that a step must help more than steps did of late (Meta Pseudo Labels'
-            baseline). All of them are 0 where nothing is known: at eta_A = 0 the second and third,
-            in the first step the last two.
+        norm: `cosine`, of the angle between the two gradients of Eq. 6, in -1..1; the others are
+            those of `normalised`.
         batch: `own`, this step's value; `earlier`, that of LAG steps ago (0 before there is one):
             the same distribution without what it says of the batch at hand.
         grad_u: of the weighted L_u at theta_A.
@@ -223,31 +204,46 @@ def feedback_used(
         0-d tensor.
     """
     history.add(measured.feedback)
-    used = _normalised(measured, norm, grad_u, eta_a, history)
-    earlier = history.exchange(used)
-    return used if batch == "own" else earlier
-
-
-def _normalised(
-    measured: Measured, norm: FeedbackNorm, grad_u: Grads, eta_a: float, history: FeedbackHistory
-) -> Tensor:
-    feedback = measured.feedback
-    if norm == "per_eta":
-        return ratio(feedback, torch.full_like(feedback, eta_a))
     if norm == "cosine":
         if measured.norm_s_after is None:
             raise ValueError("cosine needs the exact feedback: no other way sees both gradients")
-        return ratio(feedback, eta_a * measured.norm_s_after * total_norm(grad_u))
+        used = ratio(measured.feedback, eta_a * measured.norm_s_after * total_norm(grad_u))
+    else:
+        used = normalised(measured.feedback, norm, eta_a, history)
+    earlier = history.exchange(used)
+    return earlier if batch == "earlier" else used
+
+
+def normalised(
+    feedback: Tensor, norm: FeedbackNorm, eta_a: float, latest: RunningMoments
+) -> Tensor:
+    """Feedback in the unit that L_f takes it in.
+
+    Args:
+        feedback: f, 0-d, or f_i, (M,).
+        norm: `paper`, as it is; `per_eta`, over eta_A: the dot product alone, which does not fade
+            with the learning rate; `running_std`, over its running standard deviation;
+            `minus_average`, less its running mean, so that a step must help more than steps did of
+            late (Meta Pseudo Labels' baseline); `standard`, less the mean and over the deviation,
+            in -CLIP..CLIP, so that no outlier decides a step. All of them are 0 where nothing is
+            known: `per_eta` at eta_A = 0, the last three at the first value.
+        eta_a: A's learning rate.
+        latest: mean and deviation, this feedback among them.
+    """
+    if norm == "per_eta":
+        return ratio(feedback, torch.full_like(feedback, eta_a))
     if norm == "running_std":
-        return ratio(feedback, history.deviation)
+        return ratio(feedback, latest.deviation)
     if norm == "minus_average":
-        return feedback - history.mean
+        return feedback - latest.mean
+    if norm == "standard":
+        return ratio(feedback - latest.mean, latest.deviation).clamp(-CLIP, CLIP)
     return feedback
 
 
-def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Their quotient, and 0 where the denominator is."""
-    return torch.where(denominator == 0, 0, numerator / denominator)
+def mean_of(grads: Grads, others: Grads) -> Grads:
+    """Half their sum, in place of the first."""
+    return tuple(grad.add_(other).div_(2) for grad, other in zip(grads, others, strict=True))
 
 
 def total_norm(grads: Grads) -> Tensor:

@@ -1,25 +1,22 @@
 """One step of Meta-Face2Exp: as the paper's Algorithm 1 has it, and as training takes it."""
 
-from dataclasses import dataclass, replace
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from face2exp_lib.methods.cost import Passes, feedback_passes, learning, looking
+from face2exp_lib.methods.cost import Passes, feedback_passes, learning, looking, sloping
 from face2exp_lib.methods.feedback import (
-    FeedbackBatch,
     FeedbackHistory,
-    FeedbackNorm,
-    FeedbackWay,
     begin_feedback,
     feedback_used,
-    image_feedback,
     total_norm,
 )
+from face2exp_lib.methods.image_credit import image_credit, image_feedback
+from face2exp_lib.methods.image_weights import weigh_images, weighted_target
+from face2exp_lib.methods.meta_options import MetaOptions
 from face2exp_lib.methods.method import Losses, Method, StepBatch, StepContext
+from face2exp_lib.methods.naming import mean_probabilities, naming_of, uniform
 from face2exp_lib.methods.passes import (
     PLAIN,
     Compute,
@@ -30,6 +27,7 @@ from face2exp_lib.methods.passes import (
     gradient_pass,
     loss_pass,
 )
+from face2exp_lib.methods.uda import consistency_target
 from face2exp_lib.networks import frozen_running_stats
 
 
@@ -71,63 +69,6 @@ def algorithm_1(
             theta.sub_(eta_b * (s + fed + c))  # line 17
 
 
-@dataclass(frozen=True)
-class MetaOptions:
-    """Readings of the paper where it leaves a choice, and the weights of the losses (all 1 there).
-
-    Attributes:
-        adaptation_view: what A learns from: `plain`, x_FR as in Eq. 1 and line 7 (default), or
-            `augmented`, Aug(x_FR) as in the text of 3.3.
-        consistency_target: B(x_FR) in L_c (Eq. 4): `fixed`, a constant, as in the consistency
-            training that the paper builds on (default), or `moving`, differentiated like the rest,
-            as line 11 says to the letter.
-        feedback: how f is measured: `exact` (Eq. 6, default), `jvp` (the same number in forward
-            mode), `finite_difference` (labelled loss before - after A's step), or `none`: f = 0,
-            neither it nor L_f computed.
-        feedback_norm: what scales L_f: `paper`, f itself (default); `per_eta`, f / eta_A;
-            `cosine`, of the angle between its two gradients (needs `exact`); `running_std`, f over
-            its running standard deviation; `minus_average`, f less its running mean.
-        feedback_batch: whose f scales L_f: this step's `own`, or, as a control, that of an
-            `earlier` batch: right strengths on the wrong faces.
-        batch_norm: which images a pass is normalised by: `separate`, its own alone (default: f then
-            compares one function at two points); or `together`, labelled and unlabelled ones as one
-            batch, as the public code passes them, which makes passes larger.
-        w_s, w_c, w_f: weights of L_s, L_c and L_f in B's gradient; 0 switches one off, though it
-            is still measured.
-        w_u: weight of L_u in A's gradient; f speaks of the step so weighted.
-        ramp_steps: w_u, w_c and w_f grow in a line to their full values over as many steps; 0, as
-            in the paper, has them full from the first.
-    """
-
-    adaptation_view: Literal["plain", "augmented"] = "plain"
-    consistency_target: Literal["fixed", "moving"] = "fixed"
-    feedback: FeedbackWay = "exact"
-    feedback_norm: FeedbackNorm = "paper"
-    feedback_batch: FeedbackBatch = "own"
-    batch_norm: Literal["separate", "together"] = "separate"
-    w_s: float = 1.0
-    w_u: float = 1.0
-    w_c: float = 1.0
-    w_f: float = 1.0
-    ramp_steps: int = 0
-
-    def __post_init__(self) -> None:
-        if self.feedback_norm == "cosine" and self.feedback != "exact":
-            raise ValueError(
-                f"feedback_norm cosine needs feedback exact, not {self.feedback}: no other way "
-                "sees both gradients"
-            )
-        if self.ramp_steps < 0:
-            raise ValueError(f"ramp_steps is {self.ramp_steps}: give 0 or more steps")
-
-    def at(self, step: int) -> "MetaOptions":
-        """The options of one step, counted from 0: its weights are those of the ramp."""
-        if step + 1 >= self.ramp_steps:
-            return self
-        share = (step + 1) / self.ramp_steps
-        return replace(self, w_u=share * self.w_u, w_c=share * self.w_c, w_f=share * self.w_f)
-
-
 def meta_step(
     base: nn.Module,
     adaptation: nn.Module,
@@ -138,6 +79,7 @@ def meta_step(
     history: FeedbackHistory,
     compute: Compute = PLAIN,
     *,
+    generator: torch.Generator | None = None,
     by_image: bool = False,
 ) -> Losses:
     """Update A, then B, in place: `algorithm_1` but for rounding, where `options` are the defaults.
@@ -152,44 +94,85 @@ def meta_step(
         optimiser_b, optimiser_a: over all their parameters, in one group each.
         batch: the step's images and labels.
         options: loss weights and readings.
-        history: of f, for the options that look back; this step's f is added.
+        history: of f and of names, for the options that look back; this step is added.
         compute: precision and micro-batches of the passes.
-        by_image: measure f_i, too, which nothing is learnt from.
+        generator: of what is drawn or shuffled, on the CPU; needed where the options say so.
+        by_image: measure f_i, too, which nothing is learnt from, unless images are the unit.
 
     Returns:
-        Detached 0-d losses, `feedback` (f), `feedback_used` (what L_f is scaled by),
-        the lengths of B's gradients of w_s L_s and w_f L_f, `grad_norm_s` and `grad_norm_f`; and
-        of the FR images, each (M,), the pseudo labels `y_hat_fr`, their probabilities
+        Detached 0-d losses, `feedback` (f), `feedback_used` (what L_f is scaled by, of images the
+        mean), the lengths of B's gradients of w_s L_s and w_f L_f, `grad_norm_s` and `grad_norm_f`;
+        and of the FR images, each (M,), the pseudo labels `y_hat_fr`, their probabilities
         `confidence_fr`, A's own classes before its step `y_learner_fr`, and f_i `feedback_fr`.
+        Where not all images count, the shares that do: `kept_fr` in L_c, `learnt_fr` in L_u.
     """
     eta_a = optimiser_a.param_groups[0]["lr"]
     x_a = batch.x_fr if options.adaptation_view == "plain" else batch.x_fr_aug
     together = options.batch_norm == "together"
     fer, fr, fr_a = (batch.x_fer, batch.x_fr, x_a) if together else (None, None, None)
+    each = options.feedback_unit == "image"
 
     # (1) B labels x_FR (line 5). Line 15 needs the gradient of CE(y_hat_FR, B(x_FR)) at this same
     # theta_B: it is taken now and scaled once f is known, so no second pass and no waiting graph.
+    # Where each image has its own f_i, a gradient that they weigh takes a pass when they are known.
+    naming = naming_of(options, history)
+    chance = uniform(len(x_a), generator, x_a.device) if naming.drawn else None
     with frozen_running_stats(base):
-        label_pass = loss_pass if options.feedback == "none" else gradient_pass
-        loss_hat, grad_hat, logits_fr = label_pass(base, batch.x_fr, None, compute, beside=fer)
-    y_hat_fr = logits_fr.argmax(1)
+        if each or options.feedback == "none":
+            loss_hat, grad_hat, logits_fr = loss_pass(base, batch.x_fr, None, compute, beside=fer)
+        else:
+            loss_hat, grad_hat, logits_fr = gradient_pass(
+                base, batch.x_fr, chance, compute, criterion=naming.loss, beside=fer
+            )
+    y_hat_fr = naming.labels(logits_fr, chance)
+    if options.balance == "align":
+        history.shares.add(mean_probabilities(logits_fr))
 
     # (2) A learns from the pseudo labels, theta_A -> theta_A' (line 7).
+    counted, num_classes = naming.counted(logits_fr), logits_fr.shape[1]
+    weights, grad_s = weigh_images(
+        adaptation, batch, x_a, y_hat_fr, counted, num_classes, options, history, compute
+    )
     measure = begin_feedback(
-        options.feedback, adaptation, batch.x_fer, batch.y_fer, compute, beside=fr_a
+        options.feedback,
+        adaptation,
+        batch.x_fer,
+        batch.y_fer,
+        compute,
+        beside=fr_a,
+        grad_s=grad_s,
     )
+    target_u = weighted_target(y_hat_fr, weights, num_classes)
     loss_u, grad_u, logits_a = gradient_pass(
-        adaptation, x_a, y_hat_fr, compute, weight=options.w_u, beside=fer
+        adaptation, x_a, target_u, compute, weight=options.w_u, beside=fer
     )
+    by_image = by_image or each
     theta_a = tuple(p.detach().clone() for p in adaptation.parameters()) if by_image else ()
     descend(optimiser_a, list(adaptation.parameters()), grad_u)
 
-    # (3) Did it help on x_FER? f (line 13).
+    # (3) Did it help on x_FER? f (line 13), and f_i where it is asked for.
     measured = measure(grad_u, eta_a)
-    used = feedback_used(
-        measured, options.feedback_norm, options.feedback_batch, grad_u, eta_a, history
-    )
-    del grad_u  # as large as the network, and no longer needed
+    if by_image:
+        feedback_fr = image_feedback(
+            adaptation,
+            theta_a,
+            x_a,
+            y_hat_fr,
+            batch.x_fer,
+            batch.y_fer,
+            eta_a * options.w_u,
+            compute,
+            weights=weights,
+            grad_s=measured.grad_s,
+            together=together,
+        )
+    norm, whose = options.feedback_norm, options.feedback_batch
+    if each:
+        used = image_credit(feedback_fr, weights, norm, eta_a, history, whose, generator)
+    else:
+        used = feedback_used(measured, norm, whose, grad_u, eta_a, history)
+    del grad_u, grad_s, measure, theta_a  # as large as the network, and no longer needed
+    measured = measured._replace(grad_s=())
 
     # (4) B takes L_s + L_c + L_f (lines 9, 11, 15, 17).
     loss_s, grad_b, _ = gradient_pass(
@@ -199,7 +182,13 @@ def meta_step(
     with frozen_running_stats(base):
         loss_c, grad_c, _ = consistency_pass(base, batch, logits_fr, options, compute)
     add_scaled(grad_b, grad_c)
-    scale_f = options.w_f * used
+    if each:
+        with frozen_running_stats(base):
+            target_f = weighted_target(y_hat_fr, used, num_classes)
+            loss_f, grad_hat, _ = gradient_pass(base, batch.x_fr, target_f, compute, beside=fer)
+        scale_f = used.new_tensor(options.w_f)
+    else:
+        loss_f, scale_f = used * loss_hat, options.w_f * used
     if grad_hat:
         add_scaled(grad_b, grad_hat, scale_f)
     descend(optimiser_b, list(base.parameters()), grad_b)
@@ -208,9 +197,9 @@ def meta_step(
         "loss_s": loss_s,
         "loss_u": loss_u,
         "loss_c": loss_c,
-        "loss_f": used * loss_hat,
+        "loss_f": loss_f,
         "feedback": measured.feedback,
-        "feedback_used": used,
+        "feedback_used": used.mean(),
         "grad_norm_s": grad_norm_s,
         "grad_norm_f": scale_f.abs() * total_norm(grad_hat),
         "y_hat_fr": y_hat_fr,
@@ -218,17 +207,12 @@ def meta_step(
         "y_learner_fr": logits_a.argmax(1),
     }
     if by_image:
-        losses["feedback_fr"] = image_feedback(
-            adaptation,
-            theta_a,
-            x_a,
-            y_hat_fr,
-            batch.x_fer,
-            batch.y_fer,
-            eta_a * options.w_u,
-            compute,
-            together=together,
-        )
+        losses["feedback_fr"] = feedback_fr
+    if weights is not None:
+        losses["learnt_fr"] = (weights > 0).to(loss_u).mean()
+    if options.consistency_threshold:
+        likeliest = logits_fr.softmax(1).amax(1)
+        losses["kept_fr"] = (likeliest > options.consistency_threshold).to(loss_c).mean()
     if measured.loss_s_after is not None:
         losses["loss_s_after"] = measured.loss_s_after
     return losses
@@ -239,8 +223,14 @@ def consistency_pass(
 ) -> Pass:
     """L_c (Eq. 4) and the gradient of w_c times it; `logits_fr` is B(x_FR), (M, K)."""
     beside = batch.x_fer if options.batch_norm == "together" else None
+
+    def target_of(logits: Tensor) -> Tensor:
+        return consistency_target(
+            logits, options.consistency_temperature, options.consistency_threshold
+        )[0]
+
     aug = gradient_pass(
-        base, batch.x_fr_aug, logits_fr.softmax(1), compute, weight=options.w_c, beside=beside
+        base, batch.x_fr_aug, target_of(logits_fr), compute, weight=options.w_c, beside=beside
     )
     if options.consistency_target == "fixed":
         return aug
@@ -252,7 +242,7 @@ def consistency_pass(
         aug.logits,
         compute,
         weight=options.w_c,
-        criterion=lambda scores, predicted: F.cross_entropy(predicted, scores.softmax(1)),
+        criterion=lambda scores, predicted: F.cross_entropy(predicted, target_of(scores)),
         beside=beside,
     )
     return Pass(aug.loss, add_scaled(aug.grad, target.grad), aug.logits)
@@ -269,6 +259,7 @@ def step(given: StepContext) -> Losses:
         given.options.at(given.step),
         given.history,
         given.compute,
+        generator=given.generator("labels"),
         by_image=given.by_image,
     )
 
@@ -278,8 +269,12 @@ def cost(options: MetaOptions, n: int, m: int) -> Passes:
     if options.batch_norm == "together":  # every pass takes both kinds of images
         n = m = n + m
     adaptation = learning(m) + feedback_passes(options.feedback, n)
+    if options.reweight == "image":  # the slopes, along a gradient that the trapezoid has, too
+        adaptation += sloping(m) + (looking(0) if options.feedback == "trapezoid" else learning(n))
     # x_FR for the labels and for line 15's gradient, if there is f; x_FER; Aug(x_FR)
     base = (looking(m) if options.feedback == "none" else learning(m)) + learning(n + m)
+    if options.feedback_unit == "image":  # f_i, and a pass for the labels alone
+        adaptation, base = adaptation + sloping(m), base + looking(m)
     return adaptation + base + learning(m if options.consistency_target == "moving" else 0)
 
 

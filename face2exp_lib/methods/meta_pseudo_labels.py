@@ -39,6 +39,7 @@ from face2exp_lib.methods.feedback import (
     feedback_used,
 )
 from face2exp_lib.methods.method import Losses, Method, StepBatch, StepContext
+from face2exp_lib.methods.naming import drawn_labels, uniform
 from face2exp_lib.methods.passes import (
     PLAIN,
     Compute,
@@ -50,7 +51,6 @@ from face2exp_lib.methods.passes import (
 )
 from face2exp_lib.methods.uda import consistency_target
 from face2exp_lib.networks import frozen_running_stats
-from face2exp_lib.runtime import distributed as world
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,8 @@ def sampled_labels(probabilities: Tensor, generator: torch.Generator) -> Tensor:
     Returns:
         (M,) int64.
     """
-    drawn = world.size() * len(probabilities)  # for the whole batch, however it is shared out
-    uniform = torch.rand(drawn, 1, generator=generator, dtype=torch.float64)[world.share(drawn)]
-    below = probabilities.double().cumsum(1) <= uniform.to(probabilities.device)
-    return below.sum(1).clamp(max=probabilities.shape[1] - 1)  # a sum may round to under 1
+    chance = uniform(len(probabilities), generator, probabilities.device)
+    return drawn_labels(probabilities, chance)
 
 
 def meta_pseudo_labels_step(

@@ -4,9 +4,7 @@ Everything that defines an expression stands in the two tables below. `ACTION_UN
 the Facial Action Coding System (Ekman, Friesen & Hager, FACS, 2002) with ARKit face units, the
 weights of the mesh's shape targets. `PROTOTYPES` lists the units of each expression: the emotion
 prototypes of the FACS Investigator's Guide, tables 10-1 and 10-2, and Du, Tao & Martinez, "Compound
-facial expressions of emotion", PNAS 2014, table 1, each with variants as people
-show them. Not in these tables, as far as we know: unit 10 in happy, since opening this mesh's jaw
-shows the lower teeth only, and 15 and 29 in anger.
+facial expressions of emotion", PNAS 2014, table 1, each with variants as people show them.
 """
 
 from dataclasses import dataclass, field
@@ -48,7 +46,7 @@ ACTION_UNITS = {
         },
     ),
     10: ActionUnit("upper lip raiser", {"mouthUpperUp*": 1.0, "noseSneer*": 0.25}),
-    12: ActionUnit("lip corner puller", {"mouthSmile*": 1.2, "mouthStretch*": 0.45}),
+    12: ActionUnit("lip corner puller", {"mouthSmile*": 1.5}),
     14: ActionUnit("dimpler", {"mouthDimple*": 0.9}),
     15: ActionUnit("lip corner depressor", {"mouthFrown*": 1.3}),
     16: ActionUnit("lower lip depressor", {"mouthLowerDown*": 0.9}),
@@ -92,8 +90,8 @@ PROTOTYPES = {
     "neutral": [Prototype(1.0)],
     "happy": [
         Prototype(0.40, {6: 0.8, 12: 1.05}),
-        Prototype(0.40, {6: 0.9, 12: 1.0, 10: 0.6, 25: 0.8, 26: 0.2}),
-        Prototype(0.20, {6: 1.0, 12: 1.1, 10: 0.6, 25: 0.8, 26: 0.7}),
+        Prototype(0.40, {6: 0.9, 12: 1.0, 25: 0.8, 26: 0.2}),
+        Prototype(0.20, {6: 1.0, 12: 1.1, 25: 0.8, 26: 0.7}),
     ],
     "surprise": [
         Prototype(0.6, {1: 1.0, 2: 1.0, 5: 1.0, 26: 1.1}),
@@ -105,14 +103,14 @@ PROTOTYPES = {
         Prototype(0.2, {1: 1.0, 4: 0.5, 15: 0.9, 25: 0.3, 43: 0.2}),
     ],
     "anger": [
-        Prototype(0.4, {4: 1.25, 5: 0.5, 7: 0.6, 23: 0.5, 24: 0.6, 17: 0.45, 15: 0.25, 29: 0.6}),
-        Prototype(0.3, {4: 1.25, 5: 0.6, 7: 0.5, 10: 0.6, 16: 0.9, 25: 0.8, 26: 0.45, 29: 0.5}),
-        Prototype(0.3, {4: 1.25, 5: 0.4, 7: 0.6, 23: 1.0, 15: 0.35, 17: 0.4}),
+        Prototype(0.4, {4: 1.25, 5: 0.5, 7: 0.6, 23: 0.5, 24: 0.6, 17: 0.45}),
+        Prototype(0.3, {4: 1.25, 5: 0.6, 7: 0.5, 10: 0.6, 16: 0.9, 25: 0.8, 26: 0.45}),
+        Prototype(0.3, {4: 1.25, 5: 0.4, 7: 0.6, 23: 1.0, 17: 0.4}),
     ],
     "disgust": [
-        Prototype(0.40, {9: 1.15, 10: 0.8, 15: 0.5, 17: 0.5, 4: 0.3}),
-        Prototype(0.25, {9: 1.15, 10: 0.9, 16: 0.3, 25: 0.4}),
-        Prototype(0.35, {9: 1.1, 10: 0.5, 17: 1.1, 15: 0.4}),
+        Prototype(0.40, {9: 1.15, 10: 1.4, 15: 1.0, 17: 0.5}),
+        Prototype(0.25, {9: 1.15, 10: 1.4, 16: 0.3, 25: 0.4}),
+        Prototype(0.35, {9: 1.15, 10: 0.9, 17: 1.0, 15: 0.8}),
     ],
     "fear": [
         Prototype(0.5, {1: 1.1, 2: 0.4, 4: 0.85, 5: 1.2, 20: 1.25, 25: 0.8}),

@@ -12,9 +12,10 @@ EYE_CENTRES = np.array([[-0.3078, 7.2842, 1.2374], [0.3078, 7.2842, 1.2374]], np
 CORNEA_Z = 1.35  # eye vertices in front of this are averaged: the eye's centre as seen
 
 # Anatomical points on the template skin (Farkas, Anthropometry of the Head and Face, 1994):
-# pronasale, the most protruding point of the nose tip, and cheilion, the corner of the mouth where
-# the upper and lower vermilion meet.
-PRONASALE = (0.0, 6.909, 1.681)
+# pronasale, the most protruding point of the nose tip, which lies between two vertices of the mesh,
+# and cheilion, the corner of the mouth where the upper and lower vermilion meet.
+PRONASALE = (0.0, 6.924, 1.681)
+PRONASALE_VERTICES = 2
 CHEILION_X, CHEILION_Y, CHEILION_Z = 0.2466, 6.612, 1.427
 
 TEETH_SETBACK, TONGUE_SETBACK = 0.06, 0.12  # decimetres, see `Head.setback`
@@ -72,9 +73,9 @@ def load_head() -> Head:
     body = mark(Material.BODY)
     skin = np.flatnonzero(body)
 
-    def nearest_skin(x: float, y: float, z: float) -> np.ndarray:
+    def nearest_skin(x: float, y: float, z: float, count: int = 1) -> np.ndarray:
         distance = ((vertices[skin] - np.array([x, y, z])) ** 2).sum(1)
-        return skin[[np.argmin(distance)]]
+        return skin[np.argsort(distance, kind="stable")[:count]]
 
     cornea = mark(Material.EYE) & (vertices[:, 2] > CORNEA_Z)
     return Head(
@@ -90,7 +91,7 @@ def load_head() -> Head:
         landmarks=(
             np.flatnonzero(cornea & (vertices[:, 0] < 0)),
             np.flatnonzero(cornea & (vertices[:, 0] > 0)),
-            nearest_skin(*PRONASALE),
+            nearest_skin(*PRONASALE, PRONASALE_VERTICES),
             nearest_skin(-CHEILION_X, CHEILION_Y, CHEILION_Z),
             nearest_skin(CHEILION_X, CHEILION_Y, CHEILION_Z),
         ),

@@ -61,7 +61,7 @@ SHAPE_SPREADS = (
     (("/neck", "ear-", "head-scale", "head-back", "head-angle", "forehead-"), 0.55),
 )
 USUAL_SPREAD, LOCAL_SPREAD = 0.8, 0.33
-RESTING_LIDS = (0.05, 0.25)  # ARKit weight of closing lids in a resting face
+RESTING_LIDS = (0.12, 0.36)  # ARKit weight of closing lids in a resting face
 
 
 @dataclass(frozen=True)

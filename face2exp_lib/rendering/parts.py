@@ -11,7 +11,7 @@ import yaml
 
 from face2exp_lib.rendering.spec import FaceSpec, SpecError, make_spec
 
-RENDERER = 2  # raise when the same spec draws other pixels: packs made before are then redone
+RENDERER = 3  # raise when the same spec draws other pixels: packs made before are then redone
 PUBLIC_COLUMNS = ("image", "identity")  # all that is told about an unlabelled face
 LARGEST_SPEC_FILE = 2**20  # bytes; whatever is larger is no spec
 

@@ -20,6 +20,13 @@ from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.training.phases import Phase
 from face2exp_lib.training.plans import learns_from_all
 
+# Keys, and values of theirs, with which a step takes a derivative in forward mode.
+FORWARD_MODE = {
+    "meta.feedback": "jvp",
+    "meta.feedback_unit": "image",
+    "meta.reweight": "image",
+    "meta_pseudo_labels.feedback": "jvp",
+}
 CHECKED = 64  # images that a process looks at before it tells
 
 
@@ -36,6 +43,24 @@ def must_part(config: RunConfig) -> None:
         raise Face2ExpError(
             f"method {config.method} compares the images of a whole batch, which one process has "
             "to see: start one"
+        )
+    if world.size() > 1 and config.compute.batch_norm == "sync":
+        _must_not_be_in_forward_mode(config)
+
+
+def _must_not_be_in_forward_mode(config: RunConfig) -> None:
+    keys = [key for key in FORWARD_MODE if key.startswith(f"{config.method}.")]
+    found = [
+        f"{key} {FORWARD_MODE[key]}"
+        for key in keys
+        if getattr(getattr(config, config.method), key.partition(".")[2]) == FORWARD_MODE[key]
+    ]
+    if config.telemetry.image_feedback_every:
+        found.append("telemetry.image_feedback_every")
+    if found:
+        raise Face2ExpError(
+            f"{found[0]} takes a derivative in forward mode, which compute.batch_norm sync has "
+            "not: set that to local, or change the key"
         )
 
 

@@ -149,6 +149,46 @@ def test_a_folder_keeps_its_runs(
         run_comparison(replace(comparison, arms=other), again, squares_root)
 
 
+def test_slim_runs_give_the_same_tables(
+    comparison: Comparison,
+    compared: tuple[dict[str, Any], Path],
+    squares_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without checkpoints and single steps; nothing is trained for them again."""
+    result, out = compared
+    again = tmp_path / "again"
+    shutil.copytree(out, again)
+    monkeypatch.setattr(compare, "train_and_evaluate", None)
+    for _ in range(2):  # slimming, then reading what is slim
+        slimmed = run_comparison(comparison, again, squares_root, slim_runs=True)
+        assert slimmed["runs"] == result["runs"]
+        for arm, found in slimmed["compared"]["compute"]["arms"].items():
+            of_all = result["compared"]["compute"]["arms"][arm]
+            # whoever is right on which image is in the predictions alone
+            assert {**found, "mcnemar": of_all.get("mcnemar", {})} == {"mcnemar": {}, **of_all}
+    assert not list(again.rglob("*.pt"))
+    assert not list(again.rglob("*.parquet"))
+    run_dir = again / "runs" / "ours-compute-seed0"
+    whole = read_jsonl(out / "runs" / "ours-compute-seed0" / "metrics.jsonl")
+    curve = read_jsonl(run_dir / "metrics.jsonl")
+    assert [r["step"] for r in curve] == [r["step"] for r in whole if "validation" in r]
+    for of_slim, of_all in zip(curve, (r for r in whole if "validation" in r), strict=True):
+        for name, scores in of_slim["validation"].items():
+            assert scores.items() <= of_all["validation"][name].items()
+            assert scores["per_class_accuracy"]
+
+
+def test_a_run_that_is_made_slim_is_read_back(
+    config_path: Path, squares_root: Path, tmp_path: Path
+) -> None:
+    comparison = Comparison(config=str(config_path), arms={"ours": {}}, seeds=(0,))
+    made = run_comparison(comparison, tmp_path, squares_root, slim_runs=True)
+    assert not list(tmp_path.rglob("*.pt"))
+    assert run_comparison(comparison, tmp_path, squares_root)["runs"] == made["runs"]
+
+
 def test_budgets_of_one_length_that_validate_otherwise_are_two_runs(
     config_path: Path, squares_root: Path, tmp_path: Path
 ) -> None:

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim import SGD
 
 from face2exp_lib.methods.class_balanced import class_balanced_step
 from face2exp_lib.methods.feedback import FeedbackHistory
 from face2exp_lib.methods.fixmatch import FixMatchOptions, fixmatch_step
+from face2exp_lib.methods.meta_face2exp import MetaOptions, meta_step
 from face2exp_lib.methods.meta_pseudo_labels import (
     MetaPseudoLabelsOptions,
     meta_pseudo_labels_step,
@@ -59,6 +61,32 @@ def noisy_student(
     )
 
 
+def meta(**options: Any) -> Step:
+    """Two steps, of which the second looks back on the first."""
+
+    def step(
+        one: FaceNetwork, other: FaceNetwork, batch: StepBatch, compute: Compute
+    ) -> dict[str, Tensor]:
+        history, found = FeedbackHistory(), {}
+        for seed in (0, 1):
+            found = meta_step(
+                one,
+                other,
+                SGD(one.parameters(), lr=0.01),
+                SGD(other.parameters(), lr=0.01),
+                batch,
+                MetaOptions(**options),
+                history,
+                compute,
+                generator=torch.Generator().manual_seed(seed),
+            )
+        return found | {
+            key: value for key, value in history.state_dict().items() if key != "squares"
+        }
+
+    return step
+
+
 STEPS: dict[str, Step] = {
     "class_balanced": lambda one, _, b, compute: class_balanced_step(
         one, sgd(one), b.x_fer, b.y_fer, torch.arange(1, 8).to(b.x_fer), compute
@@ -75,6 +103,23 @@ STEPS: dict[str, Step] = {
         one, sgd(one), b, FixMatchOptions(confidence=0.2), compute
     ),
     "meta_pseudo_labels": meta_pseudo_labels,
+    "meta, images": meta(
+        feedback="trapezoid",
+        feedback_unit="image",
+        feedback_norm="standard",
+        feedback_batch="shuffled",
+        pseudo_labels="drawn",
+        balance="align",
+        consistency_temperature=0.5,
+        consistency_threshold=0.2,
+    ),
+    "meta, weights": meta(
+        feedback_unit="image",
+        feedback_norm="minus_average",
+        reweight="image",
+        balance="pseudo",
+        pseudo_label_threshold=0.2,
+    ),
 }
 
 

@@ -55,7 +55,8 @@ def sgd(*networks: nn.Module) -> SGD:
 
 
 def meta(one: nn.Module, other: nn.Module, batch: StepBatch, options: MetaOptions) -> None:
-    meta_step(one, other, sgd(one), sgd(other), batch, options, FeedbackHistory())
+    rates, generator = (sgd(one), sgd(other)), torch.Generator()
+    meta_step(one, other, *rates, batch, options, FeedbackHistory(), generator=generator)
 
 
 def rivals() -> dict[str, Callable[[FaceNetwork, FaceNetwork, StepBatch], Any]]:
@@ -108,7 +109,7 @@ def test_counts_are_those_of_real_calls(method: Method) -> None:
     assert counted(rivals()[method.name]) == method.cost(options, N, M)
 
 
-@pytest.mark.parametrize("feedback", ["exact", "finite_difference", "none"])
+@pytest.mark.parametrize("feedback", ["exact", "trapezoid", "finite_difference", "none"])
 @pytest.mark.parametrize("target", ["fixed", "moving"])
 @pytest.mark.parametrize("batch_norm", ["separate", "together"])
 def test_options_of_meta_face2exp_are_counted(
@@ -120,10 +121,35 @@ def test_options_of_meta_face2exp_are_counted(
     assert counted(partial(meta, options=options)) == META.cost(options, N, M)
 
 
-def test_a_forward_mode_derivative_is_one_call_and_counts_as_two_looks() -> None:
+def test_a_forward_mode_derivative_is_one_call_and_counts_as_three_looks() -> None:
     options = MetaOptions(feedback="jvp")
     called = counted(partial(meta, options=options))
-    assert called + looking(N) == META.cost(options, N, M)
+    assert called + looking(2 * N) == META.cost(options, N, M)
+
+
+@pytest.mark.parametrize("batch_norm", ["separate", "together"])
+@pytest.mark.parametrize(
+    ("options", "slopes"),  # passes of M images in forward mode, each of which is one call
+    [
+        ({"feedback_unit": "image"}, 1),
+        ({"feedback_unit": "image", "feedback": "trapezoid", "consistency_target": "moving"}, 1),
+        ({"reweight": "image"}, 1),
+        ({"reweight": "image", "feedback": "trapezoid"}, 1),
+        ({"reweight": "image", "feedback": "finite_difference"}, 1),
+        ({"reweight": "image", "feedback": "none"}, 1),
+        ({"reweight": "image", "feedback_unit": "image"}, 2),
+        ({"reweight": "image", "feedback_unit": "image", "feedback": "trapezoid"}, 2),
+        ({"pseudo_labels": "drawn", "balance": "align", "pseudo_label_threshold": 0.5}, 0),
+        ({"balance": "pseudo", "consistency_threshold": 0.5}, 0),
+    ],
+)
+def test_departures_from_the_paper_are_counted(
+    options: dict[str, Any], slopes: int, batch_norm: Literal["separate", "together"]
+) -> None:
+    chosen = MetaOptions(batch_norm=batch_norm, **options)
+    called = counted(partial(meta, options=chosen))
+    images = M if batch_norm == "separate" else N + M
+    assert called + looking(2 * slopes * images) == META.cost(chosen, N, M)
 
 
 def test_cost_counts_a_backward_pass_twice() -> None:

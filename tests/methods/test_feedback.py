@@ -1,6 +1,8 @@
 """f against values worked out by hand, and against what it stands for."""
 
 import math
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,9 +11,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim import SGD
 
+from face2exp_lib.backbones.small import SmallResNet
 from face2exp_lib.methods.feedback import (
     LAG,
-    MEMORY,
     FeedbackHistory,
     Measured,
     begin_feedback,
@@ -20,7 +22,8 @@ from face2exp_lib.methods.feedback import (
 from face2exp_lib.methods.meta_face2exp import MetaOptions, meta_step
 from face2exp_lib.methods.method import StepBatch
 from face2exp_lib.methods.passes import PLAIN, Compute, descend, gradients
-from face2exp_lib.networks import SmallResNet, frozen_running_stats
+from face2exp_lib.methods.running import MEMORY
+from face2exp_lib.networks import frozen_running_stats
 
 ETA_A = 0.1
 
@@ -78,7 +81,22 @@ def test_feedback_over_eta_equals_the_hand_value(y_fer: int, way: str) -> None:
     assert result["w_a"].tolist() == pytest.approx([0.05, -0.1], abs=1e-12)
 
 
-@pytest.mark.parametrize("way", ["exact", "jvp", "finite_difference"])
+@pytest.mark.parametrize("y_fer", [0, 1])
+def test_trapezoid_by_hand(y_fer: int) -> None:
+    """Before the step A's logits on x_FER are (0, 0): the labelled gradient is
+    ((1/2 - [y=0]) 3, (1/2 - [y=1]) 1), and along grad_u = (-1/2, 1) that is -+ 5/4."""
+    result, after = hand_case(y_fer, feedback="trapezoid")
+    before = 5 / 4 if y_fer == 0 else -5 / 4
+    assert result["feedback"].item() / ETA_A == pytest.approx((before + after) / 2, abs=1e-12)
+    fall = math.log(2) - result["loss_s_after"].item()
+    assert abs(result["feedback"].item() - fall) < abs(ETA_A * after - fall) / 300
+    if y_fer == 0:  # the numbers that the book has
+        assert round(fall, 6) == 0.117208
+        assert round(ETA_A * after, 6) == 0.109456
+        assert round(result["feedback"].item(), 6) == 0.117228
+
+
+@pytest.mark.parametrize("way", ["exact", "trapezoid", "jvp", "finite_difference"])
 def test_sign_flips_when_the_label_turns_adversarial(way: str) -> None:
     helped, hurt = (hand_case(y_fer, feedback=way)[0]["feedback"] for y_fer in (0, 1))
     assert helped > 0 > hurt
@@ -154,9 +172,22 @@ def small_case(
     return network, x_fr, y_hat, x_fer, y_fer
 
 
-def measured(way: Any, eta_a: float, weight_decay: float = 0.0) -> Measured:
-    """A plain SGD step of the small net with batch norm, and its feedback."""
-    network, x_fr, y_hat, x_fer, y_fer = small_case()
+def tanh_case() -> tuple[nn.Module, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    _, x_fr, y_hat, x_fer, y_fer = small_case()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = nn.Sequential(
+            nn.Conv2d(3, 4, 5, stride=4), nn.BatchNorm2d(4), nn.Tanh(), nn.Flatten()
+        )
+        network.append(nn.Linear(4 * 49, 7))
+    return network.double(), x_fr, y_hat, x_fer, y_fer
+
+
+def measured(
+    way: Any, eta_a: float, case: Callable[[], Any] = small_case, weight_decay: float = 0.0
+) -> Measured:
+    """A plain SGD step of a net with batch norm, and its feedback."""
+    network, x_fr, y_hat, x_fer, y_fer = case()
     parameters = list(network.parameters())
     measure = begin_feedback(way, network, x_fer, y_fer, PLAIN)
     grad_u = gradients(F.cross_entropy(network(x_fr), y_hat), parameters)
@@ -174,16 +205,48 @@ def test_forward_mode_gives_the_number_of_the_two_gradients(eta_a: float) -> Non
     assert jvp.loss_s_after.item() == pytest.approx(exact.loss_s_after.item(), abs=1e-12)
 
 
+@pytest.mark.parametrize(("way", "order"), [("exact", 2), ("trapezoid", 3)])
+def test_half_the_step_divides_the_error_by_a_power_of_its_order(way: str, order: int) -> None:
+    """Beside the fall of the labelled loss. A tanh net: ReLUs have kinks, where nothing expands."""
+    errors = []
+    for eta_a in (0.01, 0.005, 0.0025):
+        fall, found = (measured(w, eta_a, tanh_case) for w in ("finite_difference", way))
+        errors.append((fall.feedback - found.feedback).item())
+    assert abs(errors[-1]) > 1e-9  # above rounding
+    for whole, half in pairwise(errors):
+        assert whole / half == pytest.approx(2**order, rel=0.25)
+
+
+def test_trapezoid_is_a_mean_of_two_labelled_gradients() -> None:
+    """Whichever was measured first: f is linear in them. Batch norm, weights at two points."""
+    eta_a = 0.3
+    network, x_fr, y_hat, x_fer, y_fer = small_case()
+    parameters = list(network.parameters())
+    grad_u = gradients(F.cross_entropy(network(x_fr), y_hat), parameters)
+    before = gradients(F.cross_entropy(network(x_fer), y_fer), parameters)
+    found = measured("trapezoid", eta_a)
+    exact = measured("exact", eta_a)
+    products = [(b * u).sum().item() for b, u in zip(before, grad_u, strict=True)]
+    wanted = (eta_a * sum(products) + exact.feedback.item()) / 2
+    assert found.feedback.item() == pytest.approx(wanted, rel=1e-9)
+    assert found.loss_s_after == exact.loss_s_after
+    assert found.norm_s_after == exact.norm_s_after
+    half = [(b + a) / 2 for b, a in zip(before, exact.grad_s, strict=True)]
+    for mean, wanted_mean in zip(found.grad_s, half, strict=True):
+        torch.testing.assert_close(mean, wanted_mean, atol=1e-12, rtol=0)
+
+
 def test_finite_difference_over_exact_tends_to_one() -> None:
     errors = []
     for eta_a in (1e-4, 1e-5, 1e-6):
-        difference, exact = (measured(way, eta_a) for way in ("finite_difference", "exact"))
+        ways = ("finite_difference", "exact")
+        difference, exact = (measured(way, eta_a, tanh_case) for way in ways)
         errors.append(abs(difference.feedback / exact.feedback - 1).item())
     assert errors[0] > errors[1] > errors[2]  # first order: the error falls with eta
     assert errors[2] < 1e-3
 
 
-@pytest.mark.parametrize("way", ["exact", "jvp", "finite_difference", "none"])
+@pytest.mark.parametrize("way", ["exact", "trapezoid", "jvp", "finite_difference", "none"])
 def test_without_a_step_there_is_no_feedback(way: str) -> None:
     """At eta_A = 0 the two labelled losses are equal bit for bit, so their difference is 0."""
     assert measured(way, 0.0).feedback.item() == 0.0
@@ -192,10 +255,13 @@ def test_without_a_step_there_is_no_feedback(way: str) -> None:
 def test_finite_difference_sees_weight_decay_and_the_others_do_not() -> None:
     """The step that A really took: with weight decay it is not line 7's."""
     eta_a = 1e-4
-    exact, jvp = (measured(way, eta_a, weight_decay=5.0) for way in ("exact", "jvp"))
-    difference = measured("finite_difference", eta_a, weight_decay=5.0)
+    exact, jvp, difference = (
+        measured(way, eta_a, tanh_case, weight_decay=5.0)
+        for way in ("exact", "jvp", "finite_difference")
+    )
     assert jvp.feedback.item() == pytest.approx(exact.feedback.item(), rel=1e-10)
-    assert exact.feedback.item() == pytest.approx(measured("exact", eta_a).feedback.item(), rel=0.1)
+    without = measured("exact", eta_a, tanh_case).feedback.item()
+    assert exact.feedback.item() == pytest.approx(without, rel=0.1)
     assert abs(difference.feedback / exact.feedback - 1) > 0.2
 
 
@@ -203,7 +269,7 @@ def test_finite_difference_runs_in_float32_whatever_the_precision() -> None:
     network, _, _, x_fer, y_fer = small_case()
     network.float()
     seen: list[torch.dtype] = []
-    network.stem[0].register_forward_hook(lambda *results: seen.append(results[2].dtype))
+    network.stem[0][0].register_forward_hook(lambda *results: seen.append(results[2].dtype))
     for way in ("finite_difference", "exact"):
         low = Compute(precision="bfloat16")
         measure = begin_feedback(way, network, x_fer.float(), y_fer, low)
@@ -230,7 +296,7 @@ def test_meta_step_measures_the_labelled_loss_under_the_same_statistics() -> Non
     assert result["feedback"].item() == 0.0
 
 
-@pytest.mark.parametrize("way", ["exact", "jvp"])
+@pytest.mark.parametrize("way", ["exact", "trapezoid", "jvp"])
 def test_momentum_and_weight_decay_do_not_leak_into_f(way: Any) -> None:
     """With an optimiser that remembers, f still is eta times the two raw gradients."""
     adaptation, x_fr, _, x_fer, y_fer = small_case()
@@ -247,6 +313,7 @@ def test_momentum_and_weight_decay_do_not_leak_into_f(way: Any) -> None:
     parameters = list(adaptation.parameters())
     with frozen_running_stats(adaptation):
         grad_u = gradients(F.cross_entropy(adaptation(x_fr), y_hat), parameters)
+        grad_before = gradients(F.cross_entropy(adaptation(x_fer), y_fer), parameters)
     result = meta_step(
         base,
         adaptation,
@@ -258,7 +325,10 @@ def test_momentum_and_weight_decay_do_not_leak_into_f(way: Any) -> None:
     )
     with frozen_running_stats(adaptation):
         grad_after = gradients(F.cross_entropy(adaptation(x_fer), y_fer), parameters)
-    products = [(a * b).sum().item() for a, b in zip(grad_after, grad_u, strict=True)]
+    of_step = grad_after
+    if way == "trapezoid":
+        of_step = tuple((a + b) / 2 for a, b in zip(grad_after, grad_before, strict=True))
+    products = [(a * b).sum().item() for a, b in zip(of_step, grad_u, strict=True)]
     assert result["feedback"].item() == pytest.approx(0.01 * sum(products), rel=1e-9)
 
 
@@ -324,12 +394,26 @@ def test_an_earlier_batch_lends_its_value() -> None:
 def test_history_is_restored_whole() -> None:
     first, second = history_of([1.0, 3.0]), FeedbackHistory()
     first.exchange(torch.tensor(7.0, dtype=torch.float64))
+    first.images.add(torch.tensor(1.0), variance=2.0)
+    first.shares.add(torch.tensor([0.25, 0.75]))
     second.load_state_dict(first.state_dict())
     for history in (first, second):
         history.add(torch.tensor(2.0, dtype=torch.float64))
+        history.images.add(torch.tensor(3.0), variance=1.0)
+        history.shares.add(torch.tensor([0.5, 0.5]))
         history.exchange(torch.tensor(8.0, dtype=torch.float64))
+    assert len(first.state_dict()) == 10
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
+
+
+def test_a_history_of_f_alone_is_one_without_images_and_names() -> None:
+    """As checkpoints had it before there were any."""
+    whole = history_of([1.0, 3.0]).state_dict()
+    history = FeedbackHistory()
+    history.load_state_dict({name: whole[name] for name in whole if "." not in name})
+    for name, value in history.state_dict().items():
+        assert torch.equal(value, whole[name]), name
 
 
 def test_cosine_is_refused_where_a_gradient_is_missing() -> None:

@@ -199,7 +199,7 @@ def images() -> StepBatch:
     return StepBatch(x_fer + 1, y_fer, x_fr * 2, x_fr_aug - 1)
 
 
-@pytest.mark.parametrize("way", ["exact", "jvp", "finite_difference", "none"])
+@pytest.mark.parametrize("way", ["exact", "trapezoid", "jvp", "finite_difference", "none"])
 @pytest.mark.parametrize("consistency_target", ["fixed", "moving"])
 def test_running_statistics_move_by_one_pass_a_network(consistency_target: Any, way: Any) -> None:
     """A's by x_FR at theta_A (line 7), B's by x_FER at theta_B (line 9), and by nothing else."""
@@ -305,7 +305,7 @@ def test_one_graph_at_a_time_gives_the_bits_of_all_at_once(consistency_target: A
         assert torch.equal(parameter, expected)
 
 
-@pytest.mark.parametrize("way", ["exact", "jvp", "finite_difference", "none"])
+@pytest.mark.parametrize("way", ["exact", "trapezoid", "jvp", "finite_difference", "none"])
 @pytest.mark.parametrize("consistency_target", ["fixed", "moving"])
 def test_micro_batches_make_the_step_of_the_whole_batch(way: Any, consistency_target: Any) -> None:
     """For a network without batch statistics; parts of 2, 1 and 2 of 5 images."""
@@ -362,7 +362,13 @@ def test_ramp_is_a_line_from_the_first_step_to_full_weights() -> None:
 
 @pytest.mark.parametrize(
     ("way", "forward", "backward"),
-    [("exact", 5, 5), ("jvp", 5, 4), ("finite_difference", 6, 4), ("none", 4, 3)],
+    [
+        ("exact", 5, 5),
+        ("trapezoid", 6, 6),
+        ("jvp", 5, 4),
+        ("finite_difference", 6, 4),
+        ("none", 4, 3),
+    ],
 )
 def test_no_forward_pass_is_redundant(way: Any, forward: int, backward: int) -> None:
     """B on x_FR, A on x_FR, A on x_FER (before too, or not at all), B on x_FER and Aug(x_FR)."""
@@ -383,7 +389,10 @@ def test_no_forward_pass_is_redundant(way: Any, forward: int, backward: int) -> 
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_low_precision_step_stays_near_and_keeps_its_weights_in_float32(precision: Any) -> None:
+@pytest.mark.parametrize("way", ["exact", "trapezoid"])
+def test_low_precision_step_stays_near_and_keeps_its_weights_in_float32(
+    precision: Any, way: Any
+) -> None:
     after = []
     for compute in (PLAIN, Compute(precision=precision)):
         base, adaptation = small_networks()
@@ -393,7 +402,7 @@ def test_low_precision_step_stays_near_and_keeps_its_weights_in_float32(precisio
             SGD(base.parameters(), lr=0.01),
             SGD(adaptation.parameters(), lr=0.01),
             images(),
-            MetaOptions(),
+            MetaOptions(feedback=way),
             FeedbackHistory(),
             compute,
         )

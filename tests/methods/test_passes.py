@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from face2exp_lib.backbones.small import SmallResNet
 from face2exp_lib.methods.passes import (
     PLAIN,
     Compute,
@@ -19,7 +20,7 @@ from face2exp_lib.methods.passes import (
     loss_pass,
     slope_pass,
 )
-from face2exp_lib.networks import SmallResNet, build_network, frozen_running_stats
+from face2exp_lib.networks import build_network, frozen_running_stats
 from face2exp_lib.runtime.errors import Face2ExpError
 
 Case = tuple[SmallResNet, Tensor, Tensor]
@@ -192,7 +193,7 @@ def test_running_statistics_move_as_the_caller_says(case: Case) -> None:
     for name, buffer in network.named_buffers():
         assert torch.equal(buffer, before[name]), name
     gradient_pass(network, x, y, PLAIN)
-    assert network.get_buffer("stem.1.num_batches_tracked") == 1
+    assert network.get_buffer("stem.0.1.num_batches_tracked") == 1
 
 
 def test_a_pass_leaves_no_graph_behind(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,8 @@ def test_no_field_of_the_config_has_options_of_a_method_that_is_not_listed() -> 
 def test_a_method_stands_in_one_file_with_its_options_and_cost(method: Method) -> None:
     module = method.step.__module__
     assert method.cost.__module__ == module
-    assert method.options is None or method.options.__module__ == module
+    homes = (module, "face2exp_lib.methods.meta_options")  # the method of the book has many
+    assert method.options is None or method.options.__module__ in homes
     assert module.removeprefix("face2exp_lib.methods.") in (method.name, "meta_face2exp")
 
 

@@ -552,7 +552,7 @@ def test_committed_pack_is_that_of_its_spec_and_small() -> None:
     assert PARTS.keys() == {"fer_train", "fer_val", "fer_test", "fr"}
     assert [part.name for part in COMMITTED if not part.labelled] == ["fr"]
     assert all(pack.is_whole(part, RENDERED) for part in COMMITTED)
-    assert sum(path.stat().st_size for path in RENDERED.iterdir()) <= 25e6
+    assert sum(path.stat().st_size for path in RENDERED.iterdir()) <= 40e6
 
 
 def test_committed_images_are_those_of_the_spec() -> None:
@@ -570,7 +570,7 @@ def test_committed_training_part_has_the_class_ratios_of_raf_db() -> None:
         assert counts[name] == pytest.approx(PARTS["fer_train"] * count / 12271, abs=1)
 
 
-@pytest.mark.parametrize(("name", "per_class"), [("fer_val", 60), ("fer_test", 150)])
+@pytest.mark.parametrize(("name", "per_class"), [("fer_val", 150), ("fer_test", 300)])
 def test_committed_balanced_parts(name: str, per_class: int) -> None:
     counts = Counter(row["expression"] for row in table(name))
     assert counts == dict.fromkeys(CLASSES[:7], per_class)
@@ -579,7 +579,7 @@ def test_committed_balanced_parts(name: str, per_class: int) -> None:
 def test_committed_parts_share_no_person() -> None:
     people = {name: {row["identity"] for row in table(name)} for name in PARTS}
     assert sum(map(len, people.values())) == len(set().union(*people.values()))
-    assert len(people["fr"]) > 900
+    assert len(people["fr"]) > 1400
 
 
 def test_committed_unlabelled_table_tells_no_label() -> None:

@@ -69,6 +69,26 @@ def net(seed: int, batch_norm: bool) -> nn.Module:
     return nn.Sequential(*layers, *head).double()
 
 
+DEPARTURES: dict[str, dict[str, Any]] = {
+    "images": {
+        "feedback": "trapezoid",
+        "feedback_unit": "image",
+        "feedback_norm": "standard",
+        "feedback_batch": "shuffled",
+        "pseudo_labels": "drawn",
+        "balance": "align",
+    },
+    "weights": {
+        "feedback_unit": "image",
+        "feedback_norm": "standard",
+        "reweight": "image",
+        "balance": "pseudo",
+        "pseudo_label_threshold": 0.25,
+        "consistency_threshold": 0.25,
+    },
+}
+
+
 def steps(way: str, batch_norm: bool, compute: Compute) -> tuple[list[torch.Tensor], list[float]]:
     """A few steps of Algorithm 1 on this process's share of batches of 8 and 12."""
     base, adaptation = net(0, batch_norm), net(1, batch_norm)
@@ -85,13 +105,21 @@ def steps(way: str, batch_norm: bool, compute: Compute) -> tuple[list[torch.Tens
         labels = torch.randint(5, (8,), generator=generator)
         n, m = world.share(8), world.share(12)
         batch = StepBatch(fer[n], labels[n], fr[m], aug[m])
-        options = MetaOptions(feedback=way)  # type: ignore[arg-type]
+        options = MetaOptions(**DEPARTURES.get(way, {"feedback": way}))
         losses = meta_step(
-            base, adaptation, optimiser_b, optimiser_a, batch, options, history, compute
+            base,
+            adaptation,
+            optimiser_b,
+            optimiser_a,
+            batch,
+            options,
+            history,
+            compute,
+            generator=generator,
         )
         found.append(losses["feedback"].item())
     weights = [p.detach() for network in (base, adaptation) for p in network.parameters()]
-    return weights, found
+    return [*weights, *history.state_dict().values()], found
 
 
 def main() -> None:
@@ -107,7 +135,7 @@ def main() -> None:
             torch.save({"weights": weights, "f": found}, out)
 
 
-@pytest.mark.parametrize("way", ["exact", "jvp", "finite_difference"])
+@pytest.mark.parametrize("way", ["exact", "trapezoid", "jvp", "finite_difference", *DEPARTURES])
 def test_two_processes_are_one_where_nothing_ties_a_batch_together(
     way: str, tmp_path: Path
 ) -> None:
@@ -244,6 +272,16 @@ def test_what_cannot_be_shared_is_named(
         must_part(tiny("method=scn", "training.batch_size_fr=6"))
     sync = tiny("compute.batch_norm=sync", "training.batch_size_fr=6")
     must_part(sync)
+    for change, name in {
+        "meta.feedback=jvp": "meta.feedback jvp",
+        "meta.feedback_unit=image": "meta.feedback_unit image",
+        "meta.reweight=image": "meta.reweight image",
+        "telemetry.image_feedback_every=5": "telemetry.image_feedback_every",
+    }.items():
+        both = tiny("compute.batch_norm=sync", "training.batch_size_fr=6", change)
+        named = f"{name} takes a derivative in forward mode, which compute.batch_norm sync has not"
+        with pytest.raises(Face2ExpError, match=named):
+            must_part(both)
     with pytest.raises(Face2ExpError, match="batch_norm sync needs GPUs"):
         plan_run(sync, run_data(sync, squares_root), torch.device("cpu"))
 

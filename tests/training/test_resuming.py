@@ -64,6 +64,31 @@ def test_a_resumed_run_remembers_the_feedback_so_far(
     assert records[-1]["feedback_used"] != records[-1]["feedback"]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("feedback_unit=image", "feedback_norm=standard", "feedback_batch=shuffled"),
+        ("balance=pseudo", "reweight=image", "feedback=trapezoid"),
+        ("balance=align", "pseudo_labels=drawn", "pseudo_label_threshold=0.2"),
+    ],
+    ids=["images", "weights", "names"],
+)
+def test_a_resumed_run_remembers_images_and_names(
+    tiny: Tiny,
+    squares_root: Path,
+    kill_at: Callable[[int], None],
+    tmp_path: Path,
+    changes: tuple[str, ...],
+) -> None:
+    config = tiny("training.checkpoint_every_steps=1", *(f"meta.{change}" for change in changes))
+    train(config, tmp_path / "whole", squares_root)
+    kill_at(6)
+    with pytest.raises(Killed):
+        train(config, tmp_path / "run", squares_root)
+    train(config, tmp_path / "run", squares_root, resume=True)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
 @pytest.mark.parametrize(("name", "occurrence"), [("step-", 1), ("step-", 3), ("best.pt", 1)])
 def test_kill_while_a_checkpoint_is_written(
     tiny: Tiny,

@@ -76,6 +76,19 @@ def test_the_mean_of_the_images_feedback_is_f(measured: Path) -> None:
         assert np.std(found) > 0
 
 
+def test_f_i_that_b_learns_from_is_told_in_every_step(
+    tiny: Tiny, squares_root: Path, tmp_path: Path
+) -> None:
+    """Telemetry did not ask for it. Their mean is f of A's weighted step."""
+    changes = ("meta.feedback_unit=image", "meta.feedback=trapezoid", "meta.balance=pseudo")
+    train(tiny(*changes), tmp_path / "run", squares_root)
+    rows = table(tmp_path / "run").to_pydict()
+    f_i = np.array(rows["image_feedback"]).reshape(4, 5)
+    f = np.array(rows["feedback"]).reshape(4, 5)
+    assert f_i.mean(1) == pytest.approx(f[:, 0], rel=1e-4, abs=1e-8)
+    assert f_i.std(1).all()
+
+
 def test_telemetry_changes_nothing_that_is_learnt(
     measured: Path, tiny: Tiny, squares_root: Path, tmp_path: Path
 ) -> None:

@@ -87,7 +87,7 @@ def test_a_box_that_does_not_go_with_the_points() -> None:
 
 
 def test_true_points_pass_and_spoilt_ones_do_not(rendered: np.ndarray) -> None:
-    """Heads are turned by up to 46 degrees. Measured on all parts: none of 12,870 is flagged."""
+    """Heads are turned by up to 46 degrees. Measured on all parts: none of 25,150 is flagged."""
     sizes = np.full((len(rendered), 2), 64)
 
     def flagged(points: np.ndarray) -> float:
