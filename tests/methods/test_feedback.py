@@ -269,7 +269,8 @@ def test_finite_difference_runs_in_float32_whatever_the_precision() -> None:
     network, _, _, x_fer, y_fer = small_case()
     network.float()
     seen: list[torch.dtype] = []
-    network.stem[0][0].register_forward_hook(lambda *results: seen.append(results[2].dtype))
+    first = network.get_submodule("stem.0.0")
+    first.register_forward_hook(lambda *results: seen.append(results[2].dtype))
     for way in ("finite_difference", "exact"):
         low = Compute(precision="bfloat16")
         measure = begin_feedback(way, network, x_fer.float(), y_fer, low)

@@ -227,6 +227,7 @@ def test_a_run_draws_by_the_generator_of_its_step() -> None:
         batch=hand_batch((0.5, 2)),
         options=MetaOptions(pseudo_labels="drawn"),
         compute=PLAIN,
+        label_smoothing=0.0,
         step=0,
         progress=0.0,
         indices_fer=torch.tensor([0]),
