@@ -122,7 +122,7 @@ def test_prediction_uses_the_running_statistics_and_leaves_the_mode() -> None:
     alone = torch.cat([predict_logits(network, image[None], 32) for image in images])
     torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-4)
     assert network.training
-    assert network.get_buffer("stem.1.num_batches_tracked") == 0
+    assert network.get_buffer("stem.0.1.num_batches_tracked") == 0
     assert not together.requires_grad
     predict_logits(network.eval(), images, 32)
     assert not network.training
