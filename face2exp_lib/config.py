@@ -96,8 +96,8 @@ class Training:
             averages nothing. The networks that learn and name pseudo labels are the same in any
             case. Each phase begins an average of its own, see `training.averages`.
         label_smoothing: share of each true label that L_s spreads over all classes, in warm start,
-            fine-tune and the rivals' own phases; 0, as in the paper, none. Algorithm 1 learns from
-            whole labels, and Meta Pseudo Labels has an option of its own.
+            fine-tune and every method's own phase; 0, as in the paper, none. The labelled loss that
+            f is made of stays whole, and Meta Pseudo Labels has an option of its own.
         eval_every_steps: validation, and a new best checkpoint if it is one.
         checkpoint_every_steps: state to resume from.
         keep_checkpoints: how many of these are kept, the latest, and one more until the step after

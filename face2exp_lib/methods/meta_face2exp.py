@@ -25,6 +25,7 @@ from face2exp_lib.methods.passes import (
     confidence,
     descend,
     gradient_pass,
+    labelled_loss,
     loss_pass,
 )
 from face2exp_lib.methods.uda import consistency_target
@@ -80,6 +81,7 @@ def meta_step(
     compute: Compute = PLAIN,
     *,
     generator: torch.Generator | None = None,
+    label_smoothing: float = 0.0,
     by_image: bool = False,
 ) -> Losses:
     """Update A, then B, in place: `algorithm_1` but for rounding, where `options` are the defaults.
@@ -97,6 +99,7 @@ def meta_step(
         history: of f and of names, for the options that look back; this step is added.
         compute: precision and micro-batches of the passes.
         generator: of what is drawn or shuffled, on the CPU; needed where the options say so.
+        label_smoothing: of L_s; what f is made of is not smoothed.
         by_image: measure f_i, too, which nothing is learnt from, unless images are the unit.
 
     Returns:
@@ -176,7 +179,13 @@ def meta_step(
 
     # (4) B takes L_s + L_c + L_f (lines 9, 11, 15, 17).
     loss_s, grad_b, _ = gradient_pass(
-        base, batch.x_fer, batch.y_fer, compute, weight=options.w_s, beside=fr
+        base,
+        batch.x_fer,
+        batch.y_fer,
+        compute,
+        weight=options.w_s,
+        criterion=labelled_loss(label_smoothing),
+        beside=fr,
     )
     grad_norm_s = total_norm(grad_b)
     with frozen_running_stats(base):
@@ -260,6 +269,7 @@ def step(given: StepContext) -> Losses:
         given.history,
         given.compute,
         generator=given.generator("labels"),
+        label_smoothing=given.label_smoothing,
         by_image=given.by_image,
     )
 

@@ -23,6 +23,7 @@ ITS_OWN = ("meta", "meta_pseudo_labels")
 PHASES = [
     *((name, -1, METHODS[name].networks[-1]) for name in METHODS if name not in ITS_OWN),
     ("meta", 0, "base"),
+    ("meta", 1, "base"),
     ("meta", -1, "adaptation"),
 ]
 
