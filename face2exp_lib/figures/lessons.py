@@ -24,6 +24,7 @@ from face2exp_lib.figures.style import (
 )
 from face2exp_lib.methods.feedback import feedback_coefficient
 
+SAID = (ORANGE, GREY, GREEN)  # what may be wrong, one colour a way; blue is what is right
 OUT_OF_SCALE = 20  # a bar that is so many times the next one is not drawn to its end
 
 
@@ -240,6 +241,86 @@ def measured_ways(ways: Mapping[str, Mapping[str, float]], *, prefix: str, unit:
     for frame, span in zip(figure.frames, ranges, strict=True):
         frame.layout.yaxis = {"range": span}
     return figure
+
+
+def signs_along(
+    rates: Sequence[float],
+    right: Mapping[str, Sequence[float]],
+    said: Mapping[str, Sequence[float]],
+) -> go.Figure:
+    """Curves over a learning rate: what is right, and what several ways say of it.
+
+    Where a way has the wrong sign is shaded in its colour.
+
+    Args:
+        rates: growing.
+        right: one name -> a value at each rate.
+        said: way -> a value at each rate; three at most.
+    """
+    ((what, truth),) = right.items()
+    figure = go.Figure(_curve(what, rates, truth, {"color": BLUE, "width": 5}))
+    for (way, values), colour in zip(said.items(), SAID, strict=False):
+        figure.add_trace(_curve(way, rates, values, {"color": colour, "width": 2}))
+        wrong = np.multiply(truth, values) < 0
+        for start, stop in _runs(wrong):
+            figure.add_vrect(
+                x0=_between(rates, start - 1, start),
+                x1=_between(rates, stop - 1, stop),
+                fillcolor=colour,
+                opacity=0.2,
+                layer="below",
+                line_width=0,
+            )
+    return figure.update_layout(
+        **LAYOUT, xaxis={"title": {"text": "eta_A"}}, yaxis={"title": {"text": what}}
+    )
+
+
+def grouped_bars(bars: Mapping[str, Mapping[str, float]], *, groups: str, unit: str) -> go.Figure:
+    """Bars side by side, in the colours of `signs_along`.
+
+    Args:
+        bars: way -> group -> value; three ways at most.
+        groups: what the groups are.
+        unit: of the values.
+    """
+    figure = go.Figure(
+        [
+            go.Bar(
+                name=way,
+                x=list(values),
+                y=[round(value, 1) for value in values.values()],
+                texttemplate="%{y:.0f}",
+                marker_color=colour,
+            )
+            for (way, values), colour in zip(bars.items(), SAID, strict=False)
+        ]
+    )
+    figure.update_xaxes(type="category")
+    return figure.update_layout(
+        **LAYOUT,
+        barmode="group",
+        xaxis={"title": {"text": groups}},
+        yaxis={"title": {"text": unit}},
+    )
+
+
+def _curve(
+    name: str, rates: Sequence[float], values: Sequence[float], line: Mapping[str, object]
+) -> go.Scatter:
+    rounded = [float(f"{value:.4g}") for value in values]
+    return go.Scatter(name=name, x=list(rates), y=rounded, mode="lines", line=line)
+
+
+def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
+    """First and one past the last of each stretch of true ones."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
+
+
+def _between(rates: Sequence[float], before: int, after: int) -> float:
+    """Half way between two neighbours, or an end."""
+    return (rates[max(before, 0)] + rates[min(after, len(rates) - 1)]) / 2
 
 
 def _around(values: Sequence[float]) -> list[float]:

@@ -173,9 +173,11 @@ def test_pages_are_light(name: str, html: Path) -> None:
 def test_numbers_stand_below_the_figures(html: Path) -> None:
     """Of every figure but pictures: a table, folded away."""
     page = BeautifulSoup((html / "book/derive_feedback.html").read_text(), "html.parser")
-    (numbers,) = page.select("details.figure-data")
-    assert "gradient on FR" in numbers.get_text()
-    assert numbers.select("table td")
+    signs, turned = page.select("details.figure-data")
+    assert "trapezoid" in signs.get_text()
+    assert "gradient on FR" in turned.get_text()
+    assert signs.select("table td")
+    assert turned.select("table td")
 
 
 def test_the_reference_says_nothing_twice(html: Path) -> None:

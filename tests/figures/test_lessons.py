@@ -8,12 +8,14 @@ from face2exp_lib.figures.lessons import (
     bars_of_states,
     class_bars,
     cost_of_balance,
+    grouped_bars,
     measured_ways,
     pictures,
     shares_by_set,
+    signs_along,
     turned_gradients,
 )
-from face2exp_lib.figures.style import CLASS_COLOURS
+from face2exp_lib.figures.style import CLASS_COLOURS, GREY, ORANGE
 from face2exp_lib.methods import feedback
 
 
@@ -93,3 +95,31 @@ def test_pictures_of_each_state() -> None:
     figure = pictures({"a": images, "b": images}, prefix="")
     assert [frame.name for frame in figure.frames] == ["a", "b"]
     assert figure.data[0].source.startswith("data:image/webp;base64,")
+
+
+def test_a_wrong_sign_is_shaded_where_it_is_wrong() -> None:
+    """The loss falls up to 3 and rises at 4. One way turns at 2, too early; one never does."""
+    figure = signs_along(
+        [1.0, 2.0, 3.0, 4.0],
+        {"fall": [1.0, 2.0, 1.0, -1.0]},
+        {"early": [0.5, -1.0, -2.0, -3.0], "never": [1.0, 2.0, 3.0, 4.0]},
+    )
+    assert [curve.name for curve in figure.data] == ["fall", "early", "never"]
+    assert list(figure.data[1].y) == [0.5, -1, -2, -3]
+    bands = [(shape.x0, shape.x1, shape.fillcolor) for shape in figure.layout.shapes]
+    assert bands == [(1.5, 3.5, ORANGE), (3.5, 4.0, GREY)]
+
+
+def test_a_sign_that_is_right_or_zero_is_not_shaded() -> None:
+    figure = signs_along([0.0, 1.0], {"fall": [0.0, -1.0]}, {"right": [0.0, -2.0]})
+    assert len(figure.layout.shapes) == 0
+
+
+def test_grouped_bars_have_a_colour_a_way_and_rates_as_names() -> None:
+    figure = grouped_bars(
+        {"a": {"0.1": 25.04, "1": 50}, "b": {"0.1": 0, "1": 10}}, groups="eta_A", unit="%"
+    )
+    assert [list(bars.y) for bars in figure.data] == [[25, 50], [0, 10]]
+    assert [bars.marker.color for bars in figure.data] == [ORANGE, GREY]
+    assert figure.layout.xaxis.type == "category"  # "0.1" and "1" would be numbers on an axis
+    assert figure.layout.xaxis.title.text == "eta_A"
