@@ -8,16 +8,18 @@ import pytest
 import safetensors.torch
 import torch
 
-from face2exp_lib.config import Network, RunConfig, dump_config, load_config
+from face2exp_lib.config import Network, RunConfig, config_digest, dump_config, load_config
 from face2exp_lib.networks import build_network
 from face2exp_lib.runs.card import weights_terms
 from face2exp_lib.runs.mismatch import _initial
 from face2exp_lib.runs.trained import load_trained
 from face2exp_lib.runtime.errors import Face2ExpError
+from face2exp_lib.runtime.resources import shipped
 from face2exp_lib.runtime.storage import read_json
 from face2exp_lib.training import stored_weights
 from face2exp_lib.training.loop import train
 from face2exp_lib.training.plans import plan_run
+from face2exp_lib.training.pretrain_config import load_pretrain_config
 from face2exp_lib.training.starts import initial_network
 from face2exp_lib.training.stored_weights import read_backbone, write_backbone
 from tests.run_data import run_data
@@ -206,3 +208,26 @@ def test_old_configs_say_yes_or_no(tiny: Tiny, tmp_path: Path) -> None:
 def test_a_config_is_read_without_its_start(tiny: Callable[..., RunConfig]) -> None:
     """Whoever evaluates a run need not have what it began from."""
     assert tiny("network.pretrained=gone").network.pretrained == "gone"
+
+
+def test_the_shipped_backbone_is_that_of_its_config_and_small() -> None:
+    path = shipped("data/pretrained") / "small_rendered.safetensors"
+    assert path.stat().st_size <= 3e6
+    with safetensors.safe_open(path, "pt") as file:
+        about = file.metadata()
+    config = load_pretrain_config(Path("pretrain_rendered.yaml"))
+    assert about["config_digest"] == config_digest(config)
+    assert "Rendered faces: Public domain" in about["weights_terms"]
+    stored = shipped("results") / "pretrain_rendered"
+    assert load_pretrain_config(stored / "config.yaml") == config
+    begun = initial_network(Network("small", path.name), 7, seed=0).state_dict()
+    fresh = build_network("small", 7, pretrained=False, seed=0).state_dict()
+    assert begun.keys() == fresh.keys()
+    assert not torch.equal(begun["stem.0.0.weight"], fresh["stem.0.0.weight"])
+
+
+def test_the_shipped_backbone_is_as_good_as_its_config_says() -> None:
+    found = read_json(shipped("results") / "pretrain_rendered" / "finished.json")
+    accuracy = found["best_validation_identity_accuracy"]
+    header = (shipped("configs") / "pretrain_rendered.yaml").read_text()
+    assert f"# Expected score: {accuracy:.1f} % of held-out faces" in header
