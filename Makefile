@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMPS := _build/stamps
 INSTALLED := .venv/installed
 
-FACES := $(wildcard data/rendered/*.zip data/rendered/*.csv data/rendered/*.parquet)
+FACES := $(wildcard data/rendered/*.zip data/rendered/*.csv data/rendered/*.parquet data/pretrained/*)
 
 # What a run of the book is made from: its faces as they lie there, and the rooms of the library that
 # training comes from (tests/test_architecture.py holds them against the imports).
@@ -18,9 +18,9 @@ METHODS := meta supervised
 # Of the terminal, for a bar each.
 LINE_meta := 0
 LINE_supervised := 1
-# As many image passes as Meta-Face2Exp takes: 400 x 64 + 500 x 160 + 100 x 32 = 3,400 x 32.
-# The config's rate won its search in results/compare_methods/, too.
-SETTINGS_supervised := --set training.num_steps=3400
+# As many image passes as Meta-Face2Exp takes, 1,300 x 64 + 1,900 x 160 + 200 x 32 = 12,300 x 32, and validated as often:
+# a run of results/compare_main/.
+SETTINGS_supervised := --set training.num_steps=12300 --set training.eval_every_steps=1230
 EVALUATED := $(METHODS:%=$(STAMPS)/%.evaluated)
 
 # What a chapter may read when it is executed, and what else the pages are built from.
