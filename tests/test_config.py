@@ -15,7 +15,11 @@ from face2exp_lib.runtime.resources import shipped
 from face2exp_lib.training.pretrain_config import load_either_config
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = sorted((ROOT / "configs").glob("[!c]*.yaml"))  # not the comparisons
+CONFIGS = sorted(
+    path
+    for path in (ROOT / "configs").glob("*.yaml")
+    if not path.stem.startswith(("compare_", "study_"))  # comparisons
+)
 RUNS = [path for path in CONFIGS if not path.stem.startswith("pretrain")]
 Tiny = Callable[..., RunConfig]
 
