@@ -1,4 +1,4 @@
-"""The backbone for CPU work, the best of `benchmarks/backbone.py` in learning per second."""
+"""The backbone for CPU work; `benchmarks/backbone.py` holds it against others in equal time."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
