@@ -139,7 +139,7 @@ def test_the_mean_credit_is_f_with_batch_norm() -> None:
         assert f_i.mean().item() == pytest.approx(found["feedback"].item(), rel=1e-4)
         assert f_i.std() > 0
         for network in (base, adaptation):
-            assert network.get_buffer("stem.1.num_batches_tracked") == 1
+            assert network.get_buffer("stem.0.1.num_batches_tracked") == 1
 
 
 def test_f_i_is_measured_once() -> None:
