@@ -31,7 +31,6 @@ from face2exp_lib.data.splits import read_labelled_data
 from face2exp_lib.evaluation.inference import evaluate_network
 from face2exp_lib.methods.supervised import SUPERVISED
 from face2exp_lib.networks import FaceNetwork
-from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.provenance import environment
 from face2exp_lib.runtime.storage import read_json, write_json
 from face2exp_lib.training.phases import Phase, Rate
@@ -330,18 +329,21 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.what == "table":
+        if given.path is None:
+            parser.error("name the results to show")
         show(read_json(given.path)["results"])
         return
     if given.json is None:
-        raise Face2ExpError("give a file for the results with --json")
+        parser.error("give a file for the results with --json")
     stored = read_json(given.json) if given.json.exists() else {"results": [], "cost": {}}
     results, cost = stored["results"], stored["cost"]
     if untimed := [name for name in given.only if name not in cost]:
         cost |= milliseconds_an_image(untimed)
-    done = {(r["candidate"], r["labels"], r["eta"], r["seed"]) for r in results}
+    keys = ("candidate", "labels", "eta", "seed", "seconds")
+    done = {tuple(r[key] for key in keys) for r in results}
     for labels in given.labels:
         for name in given.only:
-            if (name, labels, given.eta, given.seed) not in done:
+            if (name, labels, given.eta, given.seed, given.seconds) not in done:
                 results.append(
                     measure(name, labels, cost[name], given.seconds, given.eta, given.seed)
                 )

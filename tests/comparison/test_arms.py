@@ -129,7 +129,11 @@ def test_looks_at_all_images_count(tiny: Tiny, squares_root: Path) -> None:
     assert length.num_steps == 4
 
 
-@pytest.mark.parametrize("path", sorted(shipped("configs").glob("[cs]*_*.yaml")), ids=str)
+@pytest.mark.parametrize(
+    "path",
+    sorted([p for kind in ("compare", "study") for p in shipped("configs").glob(f"{kind}_*.yaml")]),
+    ids=str,
+)
 def test_packaged_comparisons_hold(path: Path) -> None:
     comparison: Comparison = read_comparison([path])
     for arm in comparison.arms:

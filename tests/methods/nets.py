@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from face2exp_lib.methods.feedback import FeedbackHistory
+from face2exp_lib.methods.meta_face2exp import MetaOptions, meta_step
 from face2exp_lib.methods.method import StepBatch
 from face2exp_lib.methods.supervised import supervised_step
 from face2exp_lib.networks import FaceNetwork, build_network
@@ -53,6 +56,31 @@ def sigmoid(z: float) -> float:
 def descended(start: Sequence[float], *grads: Sequence[float]) -> list[float]:
     """Where one step along the sum of the gradients leads."""
     return [w - ETA * sum(parts) for w, *parts in zip(start, *grads, strict=True)]
+
+
+def after_meta_step(
+    batch: StepBatch, history: FeedbackHistory | None = None, *, seed: int = 1, **options: Any
+) -> tuple[list[float], list[float], dict[str, Tensor]]:
+    """B, from (2, 0), and A, from (0, 0), after a step, and what it tells.
+
+    Args:
+        batch: of two-pixel images.
+        history: of f; None for an empty one.
+        seed: of names that are drawn and of shuffling.
+        options: of Meta-Face2Exp.
+    """
+    base, adaptation = TwoWeights(2.0, 0.0), TwoWeights(0.0, 0.0)
+    found = meta_step(
+        base,
+        adaptation,
+        sgd(base),
+        sgd(adaptation),
+        batch,
+        MetaOptions(**options),
+        history or FeedbackHistory(),
+        generator=torch.Generator().manual_seed(seed),
+    )
+    return base.weights(), adaptation.weights(), found
 
 
 def small(seed: int = 0) -> FaceNetwork:

@@ -13,26 +13,24 @@ from face2exp_lib.methods.image_credit import image_credit
 from face2exp_lib.methods.meta_face2exp import MetaOptions, meta_step
 from face2exp_lib.methods.method import StepBatch
 from face2exp_lib.methods.running import MEMORY, RunningMoments
-from tests.methods.nets import TwoWeights, descended, images, rows, sgd, sigmoid, small, state
+from tests.methods.nets import (
+    after_meta_step,
+    descended,
+    images,
+    rows,
+    sgd,
+    sigmoid,
+    small,
+    state,
+)
 
 Found = tuple[list[float], list[float], dict[str, Tensor]]
 
 
 def run(x_fr: Tensor, history: FeedbackHistory | None = None, **options: Any) -> Found:
     """B, from (2, 0), and A, from (0, 0), after a step; the labelled face is (3, 1) of class 0."""
-    base, adaptation = TwoWeights(2.0, 0.0), TwoWeights(0.0, 0.0)
     batch = StepBatch(rows((3, 1)), torch.tensor([0]), x_fr, x_fr)
-    found = meta_step(
-        base,
-        adaptation,
-        sgd(base),
-        sgd(adaptation),
-        batch,
-        MetaOptions(**options),
-        history or FeedbackHistory(),
-        generator=torch.Generator().manual_seed(1),
-    )
-    return base.weights(), adaptation.weights(), found
+    return after_meta_step(batch, history, seed=1, **options)
 
 
 def moved(*credits: float) -> list[float]:

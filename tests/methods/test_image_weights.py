@@ -14,23 +14,22 @@ from face2exp_lib.methods.meta_face2exp import MetaOptions, meta_step
 from face2exp_lib.methods.method import StepBatch
 from face2exp_lib.methods.passes import PLAIN
 from face2exp_lib.methods.running import MEMORY, RunningMoments
-from tests.methods.nets import TwoWeights, descended, images, rows, sgd, sigmoid, small
+from tests.methods.nets import (
+    TwoWeights,
+    after_meta_step,
+    descended,
+    images,
+    rows,
+    sigmoid,
+    small,
+)
 
 
 def run(x_fr: Tensor, **options: Any) -> tuple[list[float], dict[str, Tensor]]:
     """A, from (0, 0), after a step with B = (2, 0) and the labelled face (3, 1) of class 0."""
-    base, adaptation = TwoWeights(2.0, 0.0), TwoWeights(0.0, 0.0)
     batch = StepBatch(rows((3, 1)), torch.tensor([0]), x_fr, x_fr)
-    found = meta_step(
-        base,
-        adaptation,
-        sgd(base),
-        sgd(adaptation),
-        batch,
-        MetaOptions(**options),
-        FeedbackHistory(),
-    )
-    return adaptation.weights(), found
+    _, weights_a, found = after_meta_step(batch, **options)
+    return weights_a, found
 
 
 def test_a_weighted_target_is_the_weighted_mean() -> None:

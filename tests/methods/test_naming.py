@@ -15,7 +15,18 @@ from face2exp_lib.methods.method import StepBatch, StepContext
 from face2exp_lib.methods.naming import Naming, drawn_labels, naming_of, uniform
 from face2exp_lib.methods.passes import PLAIN
 from face2exp_lib.methods.running import MEMORY
-from tests.methods.nets import TwoWeights, descended, images, rows, same, sgd, sigmoid, small, state
+from tests.methods.nets import (
+    TwoWeights,
+    after_meta_step,
+    descended,
+    images,
+    rows,
+    same,
+    sgd,
+    sigmoid,
+    small,
+    state,
+)
 
 # Probabilities (3/4, 1/4), (1/4, 3/4) and (9/10, 1/10).
 LOGITS = rows((math.log(3), 0), (0, math.log(3)), (math.log(9), 0))
@@ -80,18 +91,7 @@ def test_what_is_not_over_the_threshold_does_not_count() -> None:
 
 def run(batch: StepBatch, history: FeedbackHistory | None = None, **options: Any) -> Any:
     """B = (2, 0) and A = (0, 0) after a step, and what it tells."""
-    base, adaptation = TwoWeights(2.0, 0.0), TwoWeights(0.0, 0.0)
-    found = meta_step(
-        base,
-        adaptation,
-        sgd(base),
-        sgd(adaptation),
-        batch,
-        MetaOptions(**options),
-        history or FeedbackHistory(),
-        generator=torch.Generator().manual_seed(2),
-    )
-    return base.weights(), adaptation.weights(), found
+    return after_meta_step(batch, history, seed=2, **options)
 
 
 def hand_batch(*x_fr: tuple[float, float]) -> StepBatch:
