@@ -73,7 +73,8 @@ class DecodedFaces(Dataset[Batch]):
 
     def ids_at(self, indices: Sequence[int]) -> list[str]:
         """What the faces at some positions are called."""
-        return [self.faces.ids[index] for index in indices]
+        faces = self.faces  # row by row: `faces.ids` would name every face there is, at every step
+        return [faces.images.ids[faces.rows[index]] for index in indices]
 
     def step_sampler(
         self, batch_size: int, *, start: int, stop: int, seed: int, stream: str

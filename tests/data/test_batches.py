@@ -1,8 +1,10 @@
 """Decoded images and the loaders, in one process and in several."""
 
 import zipfile
+from collections import UserList
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,6 +58,22 @@ def test_ordered_batches_hold_every_face_once(faces: FaceSet) -> None:
     assert one_index == 47
     assert torch.cat([batch.indices for batch in batches]).tolist() == list(range(48))
     assert decoded.ids_at([47, 0]) == [faces.ids[47], faces.ids[0]]
+
+
+def test_naming_some_faces_does_not_name_them_all(faces: FaceSet) -> None:
+    """Training names its batch at every step, of sets with millions of faces."""
+
+    looked_up = []
+
+    class Counted(UserList[str]):
+        def __getitem__(self, index: Any) -> Any:
+            looked_up.append(index)
+            return super().__getitem__(index)
+
+    decoded = DecodedFaces(faces, 32, in_memory=False)
+    faces.images.ids = Counted(faces.images.ids)
+    decoded.ids_at([3, 1, 2])
+    assert looked_up == [3, 1, 2]
 
 
 def test_unlabelled_faces_have_minus_one(squares_root: Path) -> None:
