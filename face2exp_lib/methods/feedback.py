@@ -6,6 +6,7 @@ compares two points of one function, not two functions.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -60,12 +61,14 @@ class Measured(NamedTuple):
         norm_s_after: length of its gradient, where it was seen.
         grad_s: the labelled gradient that f is the product of with grad_u; empty where the way to f
             saw none.
+        grad_s_after: the one at theta_A' alone; empty likewise.
     """
 
     feedback: Tensor
     loss_s_after: Tensor | None
     norm_s_after: Tensor | None
     grad_s: Grads = ()
+    grad_s_after: Grads = ()
 
 
 Measure = Callable[[Grads, float], Measured]  # of grad_u and eta_A, once A has moved
@@ -80,6 +83,7 @@ def begin_feedback(
     *,
     beside: Tensor | None = None,
     grad_s: Grads = (),
+    remember: bool = False,
 ) -> Measure:
     """Look at A before its step; returns what looks at it afterwards and tells f.
 
@@ -99,22 +103,24 @@ def begin_feedback(
         beside: images in the same batch, see `gradient_pass`.
         grad_s: the labelled gradient at theta_A, where it is known; `trapezoid` then takes no pass
             for it. It is written over.
+        remember: the backward pass at theta_A' moves the running statistics of batch norm, which
+            is for an A that learns from it.
     """
 
-    def labelled() -> Pass:
-        with frozen_running_stats(adaptation):
+    def labelled(frozen: bool = True) -> Pass:
+        with frozen_running_stats(adaptation) if frozen else nullcontext():
             return gradient_pass(adaptation, x_fer, y_fer, compute, beside=beside)
 
     def exact(grad_u: Grads, eta_a: float) -> Measured:
-        after = labelled()
+        after = labelled(not remember)
         feedback = feedback_coefficient(after.grad, grad_u, eta_a)
-        return Measured(feedback, after.loss, total_norm(after.grad), after.grad)
+        return Measured(feedback, after.loss, total_norm(after.grad), after.grad, after.grad)
 
     def trapezoid(grad_u: Grads, eta_a: float) -> Measured:
-        after = labelled()
+        after = labelled(not remember)
         middle = mean_of(before_step, after.grad)
         feedback = feedback_coefficient(middle, grad_u, eta_a)
-        return Measured(feedback, after.loss, total_norm(after.grad), middle)
+        return Measured(feedback, after.loss, total_norm(after.grad), middle, after.grad)
 
     def jvp(grad_u: Grads, eta_a: float) -> Measured:
         with frozen_running_stats(adaptation):

@@ -1,5 +1,7 @@
 """One step of Meta-Face2Exp: as the paper's Algorithm 1 has it, and as training takes it."""
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -111,7 +113,7 @@ def meta_step(
     """
     eta_a = optimiser_a.param_groups[0]["lr"]
     x_a = batch.x_fr if options.adaptation_view == "plain" else batch.x_fr_aug
-    together = options.batch_norm == "together"
+    together, labels_a = options.batch_norm == "together", options.adaptation_labels == "steps"
     fer, fr, fr_a = (batch.x_fer, batch.x_fr, x_a) if together else (None, None, None)
     each = options.feedback_unit == "image"
 
@@ -144,11 +146,14 @@ def meta_step(
         compute,
         beside=fr_a,
         grad_s=grad_s,
+        remember=labels_a,
     )
     target_u = weighted_target(y_hat_fr, weights, num_classes)
-    loss_u, grad_u, logits_a = gradient_pass(
-        adaptation, x_a, target_u, compute, weight=options.w_u, beside=fer
-    )
+    # Running statistics are those of labelled faces in a network that sees labels.
+    with frozen_running_stats(adaptation) if labels_a else nullcontext():
+        loss_u, grad_u, logits_a = gradient_pass(
+            adaptation, x_a, target_u, compute, weight=options.w_u, beside=fer
+        )
     by_image = by_image or each
     theta_a = tuple(p.detach().clone() for p in adaptation.parameters()) if by_image else ()
     descend(optimiser_a, list(adaptation.parameters()), grad_u)
@@ -174,8 +179,15 @@ def meta_step(
         used = image_credit(feedback_fr, weights, norm, eta_a, history, whose, generator)
     else:
         used = feedback_used(measured, norm, whose, grad_u, eta_a, history)
+    if labels_a:
+        grad_sa = (
+            measured.grad_s_after
+            or gradient_pass(adaptation, batch.x_fer, batch.y_fer, compute, beside=fr_a).grad
+        )
+        descend(optimiser_a, list(adaptation.parameters()), grad_sa)
+        del grad_sa
     del grad_u, grad_s, measure, theta_a  # as large as the network, and no longer needed
-    measured = measured._replace(grad_s=())
+    measured = measured._replace(grad_s=(), grad_s_after=())
 
     # (4) B takes L_s + L_c + L_f (lines 9, 11, 15, 17).
     loss_s, grad_b, _ = gradient_pass(
@@ -279,6 +291,8 @@ def cost(options: MetaOptions, n: int, m: int) -> Passes:
     if options.batch_norm == "together":  # every pass takes both kinds of images
         n = m = n + m
     adaptation = learning(m) + feedback_passes(options.feedback, n)
+    if options.adaptation_labels == "steps" and options.feedback not in ("exact", "trapezoid"):
+        adaptation += learning(n)
     if options.reweight == "image":  # the slopes, along a gradient that the trapezoid has, too
         adaptation += sloping(m) + (looking(0) if options.feedback == "trapezoid" else learning(n))
     # x_FR for the labels and for line 15's gradient, if there is f; x_FER; Aug(x_FR)

@@ -16,6 +16,10 @@ class MetaOptions:
     Attributes:
         adaptation_view: what A learns from: `plain`, x_FR as in Eq. 1 and line 7 (default), or
             `augmented`, Aug(x_FR) as in the text of 3.3.
+        adaptation_labels: when A sees labels: in the `finetune` alone, as in the paper (default),
+            or in `steps`, too: once f is known, A goes on along the labelled gradient that f has
+            just looked at, by an update of its own. With `exact` and `trapezoid` that costs
+            nothing; the other ways to f have no such gradient, and a pass is taken for it.
         consistency_target: B(x_FR) in L_c (Eq. 4): `fixed`, a constant, as in the consistency
             training that the paper builds on (default), or `moving`, differentiated like the rest,
             as line 11 says to the letter.
@@ -65,6 +69,7 @@ class MetaOptions:
     """
 
     adaptation_view: Literal["plain", "augmented"] = "plain"
+    adaptation_labels: Literal["finetune", "steps"] = "finetune"
     consistency_target: Literal["fixed", "moving"] = "fixed"
     consistency_temperature: Annotated[float, Field(gt=0)] = 1.0
     consistency_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.0

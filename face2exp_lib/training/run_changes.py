@@ -55,8 +55,8 @@ KEYS: dict[str, dict[Kind, str]] = {
     "meta": {
         "noted": "w_s w_u w_c w_f ramp_steps consistency_temperature consistency_threshold "
         "pseudo_label_threshold",
-        "fixed": "adaptation_view consistency_target feedback feedback_unit feedback_norm "
-        "feedback_batch pseudo_labels balance reweight batch_norm",
+        "fixed": "adaptation_view adaptation_labels consistency_target feedback feedback_unit "
+        "feedback_norm feedback_batch pseudo_labels balance reweight batch_norm",
     },
     "class_balanced": {"noted": "beta"},
     "scn": {"noted": "w_rank high_share rank_margin relabel_margin relabel_from_epoch"},

@@ -141,6 +141,10 @@ def test_a_forward_mode_derivative_is_one_call_and_counts_as_three_looks() -> No
         ({"reweight": "image", "feedback_unit": "image", "feedback": "trapezoid"}, 2),
         ({"pseudo_labels": "drawn", "balance": "align", "pseudo_label_threshold": 0.5}, 0),
         ({"balance": "pseudo", "consistency_threshold": 0.5}, 0),
+        ({"adaptation_labels": "steps"}, 0),
+        ({"adaptation_labels": "steps", "feedback": "trapezoid"}, 0),
+        ({"adaptation_labels": "steps", "feedback": "finite_difference"}, 0),
+        ({"adaptation_labels": "steps", "feedback": "none"}, 0),
     ],
 )
 def test_departures_from_the_paper_are_counted(

@@ -80,6 +80,31 @@ def test_a_learns_from_the_augmented_view_where_asked() -> None:
     assert_moved(adaptation, start, ETA_A, gradient(start, loss_u))
 
 
+def left_by_line_7() -> nn.Module:
+    """A at theta_A'."""
+    batch, adaptation = linear_batch(), linear(1)
+    y_hat = linear(0)(batch.x_fr).argmax(1)
+    grads = gradient(adaptation, F.cross_entropy(adaptation(batch.x_fr), y_hat))
+    with torch.no_grad():
+        for parameter, grad in zip(adaptation.parameters(), grads, strict=True):
+            parameter.sub_(ETA_A * grad)
+    return adaptation
+
+
+@pytest.mark.parametrize("way", ["exact", "trapezoid", "jvp", "finite_difference", "none"])
+def test_a_goes_on_along_the_labelled_gradient_where_asked(way: Any) -> None:
+    """From theta_A' by a second step; what f is, and what B learns, stay as they are."""
+    options = {"feedback": way, "feedback_unit": "image"} if way == "exact" else {"feedback": way}
+    base, adaptation, result = run(**options, adaptation_labels="steps")
+    batch, start = linear_batch(), left_by_line_7()
+    loss_s = F.cross_entropy(start(batch.x_fer), batch.y_fer)
+    assert_moved(adaptation, start, ETA_A, gradient(start, loss_s))
+    same_base, _, without = run(**options)
+    assert torch.equal(result["feedback"], without["feedback"])
+    for parameter, same in zip(weights(base), weights(same_base), strict=True):
+        assert torch.equal(parameter, same)
+
+
 def parts_of_b() -> dict[str, Any]:
     """The gradients of B's losses at theta_B, each from a pass of its own."""
     batch = linear_batch()
@@ -220,6 +245,27 @@ def test_running_statistics_move_by_one_pass_a_network(consistency_target: Any, 
     for network, expected in ((adaptation, expected_a), (base, expected_b)):
         for (name, buffer), wanted in zip(network.named_buffers(), expected.buffers(), strict=True):
             assert torch.equal(buffer, wanted), name
+
+
+@pytest.mark.parametrize("way", ["exact", "trapezoid", "jvp", "finite_difference", "none"])
+def test_running_statistics_are_of_labelled_faces_where_a_sees_labels(way: Any) -> None:
+    """A's by x_FER at theta_A', and by nothing else."""
+    runs = {}
+    for labels in ("finetune", "steps"):
+        base, adaptation = (build_network("small", 7, pretrained=False, seed=i) for i in (0, 1))
+        start = {name: buffer.clone() for name, buffer in adaptation.named_buffers()}
+        rates = SGD(base.parameters(), lr=ETA_B), SGD(adaptation.parameters(), lr=ETA_A)
+        options = MetaOptions(adaptation_labels=labels, feedback=way)
+        meta_step(base, adaptation, *rates, images(), options, FeedbackHistory())
+        runs[labels] = adaptation
+    after_line_7 = runs["finetune"]
+    with torch.no_grad():
+        for name, buffer in after_line_7.named_buffers():
+            buffer.copy_(start[name])
+    after_line_7(images().x_fer)
+    pairs = zip(runs["steps"].named_buffers(), after_line_7.buffers(), strict=True)
+    for (name, buffer), wanted in pairs:
+        assert torch.equal(buffer, wanted), name
 
 
 def test_the_step_of_training_is_algorithm_1() -> None:

@@ -85,6 +85,7 @@ DEPARTURES: dict[str, dict[str, Any]] = {
         "balance": "pseudo",
         "pseudo_label_threshold": 0.25,
         "consistency_threshold": 0.25,
+        "adaptation_labels": "steps",
     },
 }
 

@@ -68,7 +68,7 @@ def test_a_resumed_run_remembers_the_feedback_so_far(
     "changes",
     [
         ("feedback_unit=image", "feedback_norm=standard", "feedback_batch=shuffled"),
-        ("balance=pseudo", "reweight=image", "feedback=trapezoid"),
+        ("balance=pseudo", "reweight=image", "feedback=trapezoid", "adaptation_labels=steps"),
         ("balance=align", "pseudo_labels=drawn", "pseudo_label_threshold=0.2"),
     ],
     ids=["images", "weights", "names"],
