@@ -167,7 +167,9 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="face2exp", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="face2exp", description="Learn facial expressions from biased data."
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
