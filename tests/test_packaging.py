@@ -50,7 +50,10 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 def test_wheel_holds_the_library_its_faces_and_its_configs_and_nothing_else(wheel: Path) -> None:
     patterns = {
-        "face2exp_lib": ["face2exp_lib/**/*.py", "face2exp_lib/**/*.npz", "face2exp_lib/py.typed"],
+        "face2exp_lib": [
+            *(f"face2exp_lib/**/*.{kind}" for kind in ("py", "npz", "js", "css")),
+            "face2exp_lib/py.typed",
+        ],
         "face2exp_lib/_data": [
             f"data/*/*.{kind}" for kind in ("zip", "csv", "parquet", "yaml", "safetensors")
         ],

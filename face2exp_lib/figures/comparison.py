@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
@@ -156,58 +155,6 @@ def means_and_stds(
         prefix=prefix,
         barmode="group",
         yaxis={"title": {"text": "%"}, "range": [0, 100]},
-    )
-
-
-def skewed_test(
-    per_class: Mapping[str, Mapping[str, float]],
-    skews: Sequence[float],
-    shares: Mapping[str, float],
-) -> go.Figure:
-    """Overall accuracy and class mean of methods while the test part's classes are skewed.
-
-    At 0 the classes are alike, at 1 they have `shares`; in between and beyond, shares to that
-    power. The class accuracies, which are all that the networks have to do with it, stay.
-
-    Args:
-        per_class: method -> class -> accuracy in %.
-        skews: powers, one a state.
-        shares: class -> its share in a set as collected.
-    """
-    states, titles = {}, {}
-    names = list(next(iter(per_class.values())))
-    methods = list(per_class)
-    accuracy = np.array([[per_class[m][name] for name in names] for m in methods])
-    for skew in skews:
-        weights = np.array([shares[name] for name in names]) ** skew
-        weights /= weights.sum()
-        overall, mean = accuracy @ weights, accuracy.mean(1)
-        label = f"{skew:g}"
-        states[label] = [
-            go.Bar(
-                name=title,
-                x=values.round(1).tolist(),
-                y=methods,
-                orientation="h",  # names of methods are long, and phones are narrow
-                marker_color=colour,
-            )
-            for title, values, colour in (
-                ("overall", overall, ORANGE),
-                ("class mean", mean, BLUE),
-            )
-        ]
-        best = methods[int(overall.argmax())]
-        titles[label] = f"{names[int(weights.argmax())]} is {100 * weights.max():.0f} % of the test"
-        titles[label] += f"; best overall: {best}"
-    return moving(
-        states,
-        prefix="skew: ",
-        titles=titles,
-        barmode="group",
-        height=160 + 34 * len(methods),
-        margin={"l": 10, "r": 20, "t": 40, "b": 50},
-        xaxis={"title": {"text": "accuracy, %"}, "range": [0, 1.05 * accuracy.max()]},
-        yaxis={"autorange": "reversed", "automargin": True},
     )
 
 

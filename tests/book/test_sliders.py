@@ -1,4 +1,5 @@
-"""Every slider of the pages, moved by the keyboard, moves its figure."""
+"""Every slider of the pages, moved by the keyboard, moves its figure; live figures compute what the
+library does."""
 
 import os
 import re
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from face2exp_lib.methods.feedback import feedback_coefficient
 from tests.book.test_pages import CHAPTERS, CHROMIUM, address
 
 __all__ = ["address"]  # a fixture
@@ -129,3 +131,81 @@ def test_pictures_fill_their_figures_on_a_phone(
     assert len(heights) == number
     for figure, picture in heights:
         assert 0.6 * figure < picture < figure
+
+
+LIVE = ("derive_feedback", "evaluate")
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_every_input_of_a_live_figure_changes_what_it_says(
+    name: str, browser: Any, address: str
+) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    browser.get(f"{address}/book/{name}.html")
+    for figure in found(browser, ".live-figure"):
+        inputs = figure.find_elements("css selector", "input")
+        assert inputs
+        for number, slider in enumerate(inputs):
+            before = browser.execute_script("return arguments[0].textContent", figure)
+            slider.send_keys(Keys.ARROW_LEFT if number % 2 else Keys.ARROW_RIGHT)
+            assert browser.execute_script("return arguments[0].textContent", figure) != before
+
+
+def moved_to(browser: Any, figure: Any, number: int, value: float) -> float:
+    """Set an input as a hand would; what the browser rounded it to."""
+    return float(
+        browser.execute_script(
+            """const input = arguments[0].querySelectorAll("input")[arguments[1]];
+            input.value = arguments[2];
+            input.dispatchEvent(new Event("input"));
+            return input.valueAsNumber;""",
+            figure,
+            number,
+            value,
+        )
+    )
+
+
+@pytest.mark.parametrize("place", [(0.0, 0.0, -0.4), (-1.2, 0.6, 0.3), (0.8, -1.6, -2.0)])
+def test_the_loss_surface_computes_what_the_library_does(
+    browser: Any, address: str, place: tuple[float, float, float]
+) -> None:
+    import torch
+    import torch.nn.functional as F
+
+    browser.get(f"{address}/book/derive_feedback.html")
+    (figure,) = found(browser, ".live-figure")
+    w_0, w_1, log_eta = (moved_to(browser, figure, i, value) for i, value in enumerate(place))
+    cells = figure.find_elements("css selector", "td:nth-child(2)")
+    shown = [float(cell.text.replace("\N{MINUS SIGN}", "-")) for cell in cells]
+
+    faces, labels = torch.tensor([[3.0, 1.0], [1.0, 1.0]]).double(), torch.tensor([0, 1])
+    eta, w = 10**log_eta, torch.tensor([w_0, w_1], dtype=torch.float64, requires_grad=True)
+    unlabelled = F.cross_entropy(w * torch.tensor([1.0, 2.0]), torch.tensor(0))
+    (grad_u,) = torch.autograd.grad(unlabelled, [w])
+    before = F.cross_entropy(w * faces, labels)
+    (old,) = torch.autograd.grad(before, [w])
+    moved = (w - eta * grad_u).detach().requires_grad_()
+    after = F.cross_entropy(moved * faces, labels)
+    (new,) = torch.autograd.grad(after, [moved])
+    f, earlier = (feedback_coefficient((grad,), (grad_u,), eta).item() for grad in (new, old))
+    expected = [(before - after).item(), f, earlier, (f + earlier) / 2]
+    assert shown == pytest.approx(expected, abs=6e-5)
+
+
+def test_a_balanced_test_part_has_one_accuracy(browser: Any, address: str) -> None:
+    browser.get(f"{address}/book/evaluate.html")
+    (figure,) = found(browser, ".live-figure")
+
+    def columns() -> list[list[str]]:
+        rows = figure.find_elements("css selector", "tr:has(td)")
+        texts = [[c.text for c in row.find_elements("css selector", "td")] for row in rows]
+        return [[row[i] for row in texts] for i in (0, 2)]
+
+    overall, mean = columns()
+    assert overall == mean
+    figure.find_elements("css selector", "button")[-1].click()
+    skewed, still = columns()
+    assert still == mean
+    assert skewed != mean

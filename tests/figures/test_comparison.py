@@ -3,7 +3,7 @@
 import pytest
 
 from face2exp_lib.comparison.summary import power_over_seeds
-from face2exp_lib.figures.comparison import means_and_stds, power_curves, skewed_test
+from face2exp_lib.figures.comparison import means_and_stds, power_curves
 
 
 def test_curves_of_power_name_the_first_number_of_seeds_that_is_enough() -> None:
@@ -25,17 +25,3 @@ def test_means_and_stds_of_each_table() -> None:
         [[50, 40], [5, 6]],
     ]
     assert list(figure.frames[1].data[0].x) == ["x", "y"]
-
-
-def test_a_skewed_test_moves_the_overall_accuracy_alone() -> None:
-    """Shares 4 : 1 to the power 0, 1/2, 1 are 1 : 1, 2 : 1, 4 : 1."""
-    figure = skewed_test(
-        {"x": {"happy": 100.0, "fear": 10.0}, "y": {"happy": 60.0, "fear": 60.0}},
-        [0, 0.5, 1],
-        {"happy": 0.8, "fear": 0.2},
-    )
-    overall = [list(frame.data[0].x) for frame in figure.frames]
-    assert overall == [[55, 60], [70, 60], [82, 60]]
-    assert all(list(frame.data[1].x) == [55, 60] for frame in figure.frames)
-    assert figure.frames[0].layout.title.text.endswith("best overall: y")
-    assert figure.frames[2].layout.title.text == "happy is 80 % of the test; best overall: x"
