@@ -79,6 +79,11 @@ class Training:
         batch_size_fer, batch_size_fr: images of each kind in a step (paper: 32 in all or of
             each; it does not say).
         eta_b, eta_a: initial learning rates of B and A.
+        eta_rise_steps: over so many first steps of a phase, but the fine-tune, the rates rise in a
+            line (Goyal et al.: Accurate, Large Minibatch SGD, 2017), which spares a backbone that
+            knows something while the last layer is new; 0, as in the paper, not at all.
+        eta_last: share of the rates that the cosine ends at; 0, as in the paper. FixMatch's
+            schedule ends at 0.2.
         momentum_b, momentum_a: of SGD; the paper names no optimiser. With 0 for A, theta_A'
             is line 7's.
         weight_decay: of both.
@@ -109,6 +114,8 @@ class Training:
     batch_size_fr: int = Field(default=32, gt=1, le=2**16)
     eta_b: float = Field(default=1e-2, ge=0, le=FLOAT32)
     eta_a: float = Field(default=1e-3, ge=0, le=FLOAT32)
+    eta_rise_steps: int = Field(default=0, ge=0)
+    eta_last: float = Field(default=0.0, ge=0, le=1)
     momentum_b: float = Field(default=0.0, ge=0, lt=1)
     momentum_a: float = Field(default=0.0, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0, le=FLOAT32)

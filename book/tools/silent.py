@@ -17,6 +17,7 @@ Or says two things. Every point has our choice and, where it was tried on the fi
 embedded faces (1,400 labels of 12 people), what the other readings changed: class mean and class
 std of the test part less those of `full` in `configs/compare_ablation.yaml` or of the arm that is
 named, with a 95 % interval over {seeds} seeds ({budget} each). Read the intervals, not the means.
+"Released code" is what the authors published in 2022; {{doc}}`released_code` reads it.
 
 """
 
@@ -43,6 +44,7 @@ def point(entry: dict[str, Any], runs: dict[str, Any], reference: str) -> str:
     lines = [
         f"## {entry['asks']}",
         f"*{entry['place']}.* {entry['says']}",
+        f"Released code\n: {entry['released']}",
         "Ours\n: " + f"{key} Default: {entry['default']}. {entry['why']}",
     ]
     if entry["others"]:

@@ -58,7 +58,7 @@ class LiveFigure:
         style, *parts = (
             (scripts / name).read_text() for name in ("live.css", "parts.js", f"{self.script}.js")
         )
-        data = json.dumps(self.data, sort_keys=True).replace("<", "\\u003c")
+        data = json.dumps(self.data).replace("<", "\\u003c")
         # Two figures of one page differ in what they begin with.
         name = hashlib.sha256(f"{self.script}{data}".encode()).hexdigest()[:12]
         return PAGE.format(
@@ -68,6 +68,23 @@ class LiveFigure:
             data=data,
             script="\n".join(parts),
         )
+
+
+def quiz(question: str, answers: Mapping[str, str], *, right: str) -> LiveFigure:
+    """A question with answers to choose from, which the page marks.
+
+    Args:
+        question: in words.
+        answers: each with what to tell whoever chooses it.
+        right: one of them.
+
+    Raises:
+        ValueError: if it is none of them.
+    """
+    if right not in answers:
+        raise ValueError(f"quiz: the right answer {right!r} is none of the answers")
+    data = {"question": question, "answers": list(answers.items()), "right": right}
+    return LiveFigure("quiz", data, f"A question with {len(answers)} answers: {question}")
 
 
 def skewed_test(

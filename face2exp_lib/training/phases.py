@@ -34,17 +34,28 @@ DRAW = {"conventional": draw_conventional, "extensive": draw_extensive}
 
 @dataclass(frozen=True)
 class Rate:
-    """A network's learning rate in a phase: cosine from `eta` to 0, or fixed (paper 4.2)."""
+    """A network's learning rate in a phase: cosine from `eta` to 0, or fixed (paper 4.2).
+
+    Attributes:
+        eta, momentum: of SGD.
+        decays: by the cosine.
+        rise_steps: over so many first steps of a phase it rises in a line to what it would be.
+        last: share of `eta` that the cosine ends at.
+    """
 
     eta: float
     momentum: float = 0.0
     decays: bool = True
+    rise_steps: int = 0
+    last: float = 0.0
 
     def at(self, step: int, num_steps: int) -> float:
         """The rate of one step."""
-        return (
-            self.eta * 0.5 * (1 + math.cos(math.pi * step / num_steps)) if self.decays else self.eta
-        )
+        if not self.decays:
+            return self.eta
+        decayed = 0.5 * (1 + math.cos(math.pi * step / num_steps))
+        risen = min(1.0, (step + 1) / (self.rise_steps + 1))
+        return self.eta * risen * (self.last + (1 - self.last) * decayed)
 
 
 @dataclass

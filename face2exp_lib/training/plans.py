@@ -131,7 +131,13 @@ def plan_run(config: RunConfig, data: RunData, device: torch.device) -> Plan:
 
 
 def _rate_b(config: RunConfig) -> Rate:
-    return Rate(config.training.eta_b, config.training.momentum_b)
+    return _rate(config, config.training.eta_b, config.training.momentum_b)
+
+
+def _rate(config: RunConfig, eta: float, momentum: float) -> Rate:
+    """One that decays, as the config has it for all of them."""
+    training = config.training
+    return Rate(eta, momentum, rise_steps=training.eta_rise_steps, last=training.eta_last)
 
 
 def _options(config: RunConfig) -> object:
@@ -172,7 +178,7 @@ def _main(
     training, options = config.training, _options(config)
     rates = {"base": _rate_b(config)}
     if "adaptation" in networks:
-        rates["adaptation"] = Rate(training.eta_a, training.momentum_a)
+        rates["adaptation"] = _rate(config, training.eta_a, training.momentum_a)
     run = Preparation(
         networks,
         dict(networks),

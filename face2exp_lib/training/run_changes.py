@@ -46,7 +46,8 @@ KEYS: dict[str, dict[Kind, str]] = {
     "SOURCE": {"noted": "path landmarks skip_bad", "fixed": "format part codes crop"},
     "training": {
         "free": "checkpoint_every_steps keep_checkpoints",
-        "noted": "num_steps finetune_steps eta_b eta_a eta_finetune momentum_b momentum_a "
+        "noted": "num_steps finetune_steps eta_b eta_a eta_finetune eta_rise_steps eta_last "
+        "momentum_b momentum_a "
         "weight_decay ema label_smoothing eval_every_steps eta momentum",
         "fixed": "batch_size_fer batch_size_fr batches_fer view_fer warm_start_steps "
         "warm_start_labels batch_size view",

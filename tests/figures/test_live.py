@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from face2exp_lib.figures.live import LiveFigure, loss_surface, skewed_test
+from face2exp_lib.figures.live import LiveFigure, loss_surface, quiz, skewed_test
 
 
 def data_of(figure: LiveFigure) -> dict[str, object]:
@@ -42,6 +42,14 @@ def test_words_of_others_end_no_script() -> None:
     assert "</script><b>" not in figure.html
     assert data_of(figure)["classes"] == ["</script><b>"]
     assert 'aria-label="a &quot;b&quot; &lt;c&gt;"' in figure.html
+
+
+def test_a_quiz_needs_its_right_answer() -> None:
+    figure = quiz("Which?", {"this": "Yes.", "that": "No."}, right="this")
+    answers = [["this", "Yes."], ["that", "No."]]
+    assert data_of(figure) == {"question": "Which?", "answers": answers, "right": "this"}
+    with pytest.raises(ValueError, match="'these' is none of the answers"):
+        quiz("Which?", {"this": "Yes."}, right="these")
 
 
 def test_classes_are_in_one_order() -> None:

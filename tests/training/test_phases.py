@@ -21,6 +21,8 @@ from face2exp_lib.methods.meta_face2exp import META
 from face2exp_lib.methods.supervised import SUPERVISED
 from face2exp_lib.networks import build_network
 from face2exp_lib.training.phases import DRAW, Phase, Rate
+from face2exp_lib.training.plans import plan_run
+from tests.run_data import run_data
 
 Tiny = Callable[..., RunConfig]
 BOTH = "base adaptation"
@@ -33,6 +35,27 @@ def test_cosine_decays_from_eta_to_zero() -> None:
     assert rate.at(25, 100) == pytest.approx(0.2 * (1 + math.sqrt(0.5)))
     assert 0 < rate.at(99, 100) < 0.4 * 3e-4
     assert rate.at(100, 100) == 0
+
+
+def test_a_rate_rises_in_a_line_and_ends_where_it_is_told() -> None:
+    rate = Rate(0.4, rise_steps=3, last=0.25)
+    flat = Rate(0.4, last=0.25)
+    shares = [rate.at(step, 100) / flat.at(step, 100) for step in range(6)]
+    assert shares == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
+    assert flat.at(0, 100) == 0.4
+    assert flat.at(50, 100) == pytest.approx(0.25)  # half way between 0.4 and 0.1
+    assert flat.at(100, 100) == pytest.approx(0.1)
+
+
+def test_rise_and_end_are_of_all_rates_but_the_fine_tune(tiny: Tiny, squares_root: Path) -> None:
+    config = tiny("training.eta_rise_steps=2", "training.eta_last=0.5")
+    plan = plan_run(config, run_data(config, squares_root), torch.device("cpu"))
+    found = {
+        (phase.name, rate.rise_steps, rate.last)
+        for phase in plan.phases
+        for rate in phase.rates.values()
+    }
+    assert found == {("warm_start", 2, 0.5), ("meta", 2, 0.5), ("finetune", 0, 0.0)}
 
 
 def test_fixed_rate() -> None:

@@ -29,8 +29,7 @@ const stepped = (w, rate) => {
   };
 };
 
-const WAYS = {new: "Eq. 6, the gradient after the step", old: "the gradient before the step",
-  mean: "trapezoid, the mean of both"};
+const WAYS = {new: "Eq. 6", old: "gradient before", mean: "trapezoid"};
 const SIDE = 300, CELLS = 100;
 const box = make(root, "div", {class: "live-row"});
 const map = make(box, "div");
@@ -40,7 +39,7 @@ make(map, "div", {class: "live-axes"},
 const beside = make(box, "div", {class: "live-beside"});
 const table = make(beside, "table", {class: "live-numbers"});
 const rows = {};
-for (const [key, text] of Object.entries({fall: "the fall of the labelled loss", ...WAYS})) {
+for (const [key, text] of Object.entries({fall: "fall of the loss", ...WAYS})) {
   const row = make(table, "tr");
   make(row, "th", {scope: "row"}, text);
   rows[key] = {value: make(row, "td"), bar: make(make(row, "td", {class: "live-bars"}), "div"),
@@ -110,7 +109,7 @@ function draw() {
       + `background: ${COLOURS[key === "fall" ? "right" : key]}`;
     const bad = Math.sign(value) !== Math.sign(found.fall);
     rows[key].mark.textContent = bad ? "wrong sign" : "";
-    if (bad) wrong.push(WAYS[key].split(",")[0]);
+    if (bad) wrong.push(WAYS[key]);
   }
   verdict.textContent = `The step ${found.fall > 0 ? "helped" : "hurt"}. `
     + (wrong.length ? `The opposite is said by: ${wrong.join("; ")}.` : "All three say so.");

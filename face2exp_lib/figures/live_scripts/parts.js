@@ -11,7 +11,8 @@ const make = (parent, tag, attributes = {}, text = "") => {
 
 // A labelled input of the browser, which keyboards and screen readers know; `told` words its value.
 const slider = (parent, text, {min, max, step, value}, told, moved) => {
-  const label = make(parent, "label", {class: "live-slider"}, text + " ");
+  const label = make(parent, "label", {class: "live-slider"});
+  make(label, "span", {}, text);
   const input = make(label, "input", {type: "range", min, max, step});
   input.value = value;
   const output = make(label, "output");
@@ -25,7 +26,7 @@ const slider = (parent, text, {min, max, step, value}, told, moved) => {
 };
 
 const choice = (parent, text, options, moved) => {
-  const label = make(parent, "label", {class: "live-slider"}, text + " ");
+  const label = make(parent, "label", {class: "live-choice"}, text + " ");
   const select = make(label, "select");
   for (const [value, name] of Object.entries(options)) make(select, "option", {value}, name);
   select.addEventListener("change", moved);

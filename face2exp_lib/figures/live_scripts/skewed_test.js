@@ -18,8 +18,9 @@ const rows = Object.fromEntries(Object.keys(networks).map((name) => {
 }));
 const verdict = make(root, "p", {"aria-live": "polite", class: "live-verdict"});
 const inputs = make(root, "div");
+make(inputs, "div", {class: "live-axes"}, "images of each class in the test part:");
 const counts = classes.map((name, i) => slider(inputs, name,
-  {min: 0, max: MOST, step: 10, value: first[i]}, (v) => `${v} images`, () => draw()));
+  {min: 0, max: MOST, step: 1, value: first[i]}, (v) => `${v}`, () => draw()));
 const buttons = make(root, "div", {class: "live-row"});
 for (const [name, images] of Object.entries(tests)) {
   make(buttons, "button", {type: "button"}, name).addEventListener("click", () => {
@@ -45,7 +46,7 @@ function draw() {
   }
   verdict.textContent = total
     ? `On ${total} images ${best(overall)} is ahead by overall accuracy, and ${best(mean)} by the `
-      + "mean over classes, which no number of images changes."
+      + "class mean, which no number of images changes."
     : "A test part without images.";
 }
 drawnWith(draw);
