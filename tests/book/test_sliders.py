@@ -144,7 +144,7 @@ def test_every_input_of_a_live_figure_changes_what_it_says(
 
     browser.get(f"{address}/book/{name}.html")
     for figure in found(browser, ".live-figure"):
-        inputs = figure.find_elements("css selector", "input")
+        inputs = figure.find_elements("css selector", "input[type=range]")
         assert inputs
         for number, slider in enumerate(inputs):
             before = browser.execute_script("return arguments[0].textContent", figure)
@@ -209,3 +209,15 @@ def test_a_balanced_test_part_has_one_accuracy(browser: Any, address: str) -> No
     skewed, still = columns()
     assert still == mean
     assert skewed != mean
+
+
+def test_a_page_marks_its_question(browser: Any, address: str) -> None:
+    browser.get(f"{address}/book/released_code.html")
+    (figure,) = found(browser, ".live-figure")
+    marks = []
+    for answer in figure.find_elements("css selector", "label"):
+        answer.click()
+        told = figure.find_element("css selector", "[aria-live]").text
+        marks.append(told[0])
+        assert len(told) > 10
+    assert sorted(marks) == ["\N{CHECK MARK}", *["\N{BALLOT X}"] * 2]
