@@ -82,7 +82,7 @@ class WithFeatures(nn.Module):
 
 def named_rightly(logits: Tensor, labels: Tensor) -> Tensor:
     """Of each class, (2, K): the confidences of images rightly taken for it, added up, and how many
-    these are; of all processes, on average.
+    these are; of all processes.
 
     Args:
         logits: (N, K).
@@ -92,7 +92,7 @@ def named_rightly(logits: Tensor, labels: Tensor) -> Tensor:
     right = F.one_hot(labels, logits.shape[1]) * (named == labels)[:, None]
     sums = torch.stack([(right * confidence[:, None]).sum(0), right.sum(0).to(logits)])
     world.average((sums,))
-    return sums
+    return sums * world.size()
 
 
 def margins(right: Tensor, epoch: int, options: AdaCmOptions) -> Tensor:

@@ -53,21 +53,21 @@ class FreeMatchOptions:
         w_f: weight of L_f. The paper has 0.01 where labels are scarcest (CIFAR-10 with one of each
             class) and on SVHN, and 0.05 else; the authors' code 0.01 by default and 0.001 in its
             configs.
-        momentum: lambda of the moving averages, which begin at 1 / K.
+        decay: lambda of the moving averages, which begin at 1 / K.
     """
 
     w_u: Annotated[float, Field(ge=0)] = 1.0
     w_f: float = 0.05
-    momentum: Annotated[float, Field(ge=0, le=1)] = 0.999
+    decay: Annotated[float, Field(ge=0, le=1)] = 0.999
 
 
-def moved(state: dict[str, Tensor], logits_fr: Tensor, momentum: float) -> dict[str, Tensor]:
+def moved(state: dict[str, Tensor], logits_fr: Tensor, decay: float) -> dict[str, Tensor]:
     """The moving averages with a step's plain views, of all processes, taken in.
 
     Args:
         state: as is returned; empty before the first step.
         logits_fr: (M, K), without a graph.
-        momentum: lambda.
+        decay: lambda.
 
     Returns:
         `tau` (Eq. 5), 0-d, the mean confidence; `p` (Eq. 6) and `h` (Eq. 10), (K,) each: mean
@@ -75,11 +75,12 @@ def moved(state: dict[str, Tensor], logits_fr: Tensor, momentum: float) -> dict[
     """
     q = logits_fr.softmax(1)
     num_classes = q.shape[1]
-    now = {"tau": q.amax(1).mean(), "p": q.mean(0), "h": _shares(q.argmax(1), num_classes).to(q)}
+    h = F.one_hot(q.argmax(1), num_classes).to(q).mean(0)
+    now = {"tau": q.amax(1).mean(), "p": q.mean(0), "h": h}
     world.average(list(now.values()))
     return {
-        name: momentum * state.get(name, torch.full_like(value, 1 / num_classes)).to(value)
-        + (1 - momentum) * value
+        name: decay * state.get(name, torch.full_like(value, 1 / num_classes)).to(value)
+        + (1 - decay) * value
         for name, value in now.items()
     }
 
@@ -106,18 +107,13 @@ def fairness_loss(logits: Tensor, kept: Tensor, wanted: Tensor) -> Tensor:
         kept: (M,), images over their threshold.
         wanted: (K,), the first of the two.
     """
-    num_images, num_classes = logits.shape
+    taken_for = F.one_hot(logits.argmax(1), logits.shape[1])
     p_bar = (logits.softmax(1) * kept[:, None]).mean(0)
-    h_bar = _shares(logits.argmax(1)[kept], num_classes).to(logits) * kept.sum() / num_images
+    h_bar = (taken_for * kept[:, None]).to(logits).mean(0)
     p_of_all = p_bar.detach().clone()
     world.average((p_of_all, h_bar))
     shares = sum_norm(p_bar + (p_of_all - p_bar.detach()), h_bar)
     return (wanted * torch.where(shares > 0, shares, 1).log()).sum()
-
-
-def _shares(labels: Tensor, num_classes: int) -> Tensor:
-    """Of each class among labels, (K,); 0 of all if there are none."""
-    return F.one_hot(labels, num_classes).sum(0) / max(len(labels), 1)
 
 
 def freematch_step(
@@ -148,7 +144,7 @@ def freematch_step(
     """
     with frozen_running_stats(network):
         logits_fr = loss_pass(network, batch.x_fr, None, compute).logits
-        state.update(moved(state, logits_fr, options.momentum))
+        state.update(moved(state, logits_fr, options.decay))
         confidence, y_hat_fr = logits_fr.softmax(1).max(1)
         kept = confidence >= thresholds(state)[y_hat_fr]
         wanted = sum_norm(state["p"], state["h"])

@@ -65,7 +65,7 @@ KEYS: dict[str, dict[Kind, str]] = {
     "fixmatch": {"noted": "w_u confidence"},
     "mean_teacher": {"noted": "w_c ramp decay_ramp decay"},
     "remixmatch": {"noted": "w_u w_anchor w_rotation temperature mixup ramp"},
-    "freematch": {"noted": "w_u w_f momentum"},
+    "freematch": {"noted": "w_u w_f decay"},
     "ada_cm": {"noted": "w_s w_u w_c beta gamma floor temperature"},
     "noisy_student": {"noted": "w_u threshold per_class", "fixed": "labels dropout rounds"},
     "meta_pseudo_labels": {
