@@ -169,10 +169,10 @@ class RunConfig:
         seed: of weights, draws, batches and views.
         device: `auto` takes CUDA, then Apple's MPS, then the CPU.
         meta: loss weights and readings of the paper.
-        mean_teacher, remixmatch, freematch, ada_cm,
         class_balanced, scn, pseudo_label, uda, fixmatch, noisy_student, meta_pseudo_labels: the
             rivals' own options, each with its paper's defaults; those of methods that are not run
             have no effect.
+        mean_teacher, remixmatch, freematch, ada_cm: likewise.
         aug: readings of Aug(x_FR).
         compute: precision, micro-batches and compilation of the passes.
         telemetry: what is recorded beside the losses.

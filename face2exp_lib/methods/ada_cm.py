@@ -8,9 +8,9 @@ be nearer to those of its other view than to any other face's.
 What is simpler than in the paper: it draws two plain views and an augmented one of each unlabelled
 face. The plain two are averaged for the name, and their features are what is drawn together. Here
 there is one plain view, which names, and its features are drawn to those of the augmented one. The
-paper learns margins from labelled faces as they pass in an epoch, and so it is here; the authors'
-code passes them all once more after it, through its moving average of the weights, which is
-`training.ema` here and has no part in training. Their network reads its classes from features of
+paper learns margins from labelled faces as they pass (its Fig. 2), and so it is here; the authors'
+code passes all of them once more after an epoch, through its moving average of the weights, which
+is `training.ema` here and has no part in training. Their network reads its classes from features of
 length one, of which half are dropped; here any backbone's own last layer reads its own features.
 """
 
@@ -49,12 +49,11 @@ class AdaCmOptions:
     """Defaults: those of the authors' released code, for RAF-DB.
 
     Attributes:
-        w_s, w_u, w_c: lambda_1 to lambda_3, weights of the labelled loss, of subset I and of
-            subset II.
+        w_s, w_u, w_c: weights of the labelled loss, of subset I and of subset II.
         beta, gamma: a class's margin after epoch t is its mean confidence times
             beta / (1 + gamma^-t), which rises with t: a young network is too sure.
         floor: no margin is under it; the margin of all classes in the first epoch, and of one
-            that no labelled face was rightly taken for. The paper's formula has none.
+            that no labelled face was rightly taken for.
         temperature: of the contrastive loss of subset II.
     """
 
@@ -134,8 +133,8 @@ def ada_cm_step(
     *,
     label_smoothing: float = 0.0,
 ) -> Losses:
-    """One update on lambda_1 CE(y_FER) + lambda_2 CE(y_hat of subset I) + lambda_3 contrast of
-    subset II. The second is a mean over all unlabelled images, so that few weigh little.
+    """One update on w_s CE(y_FER) + w_u CE(y_hat_FR of subset I) + w_c contrast of subset II. The
+    second is a mean over all unlabelled images, so that few weigh little.
 
     The contrast ties all images together: features of both views are looked at first, and the
     gradient of the loss by each of them is then handed through the network. Whatever the

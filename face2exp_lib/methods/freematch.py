@@ -12,11 +12,10 @@ their default and not here. Their moving average of the weights is `training.ema
 batch size.
 
 The sign of Eq. 11 is kept as it is printed and as the authors' code has it, and deserves a doubt.
-L_f is minus a cross entropy whose second half alone takes a gradient, so it is highest, not lowest,
-where both halves agree: descending it drives the guesses of the batch away from their running mean.
-The paper's reason, that the cross entropy stands for the entropy of the guesses, holds for its
-value and not for this gradient. Small weights keep that harmless; a negative `w_f` draws the two
-together.
+L_f is minus a cross entropy of which the second half alone takes a gradient. That is highest, not
+lowest, where the halves agree, so a descent drives the guesses of a batch away from their running
+mean. The paper has the cross entropy stand for the entropy of the guesses, which is to rise: true
+of its value, not of this gradient. A negative `w_f` draws the two together.
 """
 
 from dataclasses import dataclass
