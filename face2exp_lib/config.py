@@ -21,13 +21,17 @@ from pydantic.dataclasses import dataclass
 from face2exp_lib.augmentation.patches import AugOptions
 from face2exp_lib.data.sources import STRICT, Data
 from face2exp_lib.methods import METHODS
+from face2exp_lib.methods.ada_cm import AdaCmOptions
 from face2exp_lib.methods.class_balanced import ClassBalancedOptions
 from face2exp_lib.methods.fixmatch import FixMatchOptions
+from face2exp_lib.methods.freematch import FreeMatchOptions
+from face2exp_lib.methods.mean_teacher import MeanTeacherOptions
 from face2exp_lib.methods.meta_options import MetaOptions
 from face2exp_lib.methods.meta_pseudo_labels import MetaPseudoLabelsOptions
 from face2exp_lib.methods.noisy_student import NoisyStudentOptions
 from face2exp_lib.methods.passes import Compute
 from face2exp_lib.methods.pseudo_label import PseudoLabelOptions
+from face2exp_lib.methods.remixmatch import ReMixMatchOptions
 from face2exp_lib.methods.scn import ScnOptions
 from face2exp_lib.methods.uda import UdaOptions
 from face2exp_lib.networks import FACENET, FACENET_WEIGHTS, Backbone
@@ -175,6 +179,7 @@ class RunConfig:
         class_balanced, scn, pseudo_label, uda, fixmatch, noisy_student, meta_pseudo_labels: the
             rivals' own options, each with its paper's defaults; those of methods that are not run
             have no effect.
+        mean_teacher, remixmatch, freematch, ada_cm: likewise.
         aug: readings of Aug(x_FR).
         compute: precision, micro-batches and compilation of the passes.
         telemetry: what is recorded beside the losses.
@@ -190,6 +195,10 @@ class RunConfig:
     pseudo_label: PseudoLabelOptions = Field(default_factory=PseudoLabelOptions)
     uda: UdaOptions = Field(default_factory=UdaOptions)
     fixmatch: FixMatchOptions = Field(default_factory=FixMatchOptions)
+    mean_teacher: MeanTeacherOptions = Field(default_factory=MeanTeacherOptions)
+    remixmatch: ReMixMatchOptions = Field(default_factory=ReMixMatchOptions)
+    freematch: FreeMatchOptions = Field(default_factory=FreeMatchOptions)
+    ada_cm: AdaCmOptions = Field(default_factory=AdaCmOptions)
     noisy_student: NoisyStudentOptions = Field(default_factory=NoisyStudentOptions)
     meta_pseudo_labels: MetaPseudoLabelsOptions = Field(default_factory=MetaPseudoLabelsOptions)
     aug: AugOptions = Field(default_factory=AugOptions)

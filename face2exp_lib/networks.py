@@ -142,6 +142,20 @@ def frozen_running_stats(network: nn.Module) -> Iterator[None]:
             norm.track_running_stats = was_tracked
 
 
+@torch.no_grad()
+def average_in(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Let an average of weights keep a share of itself and take the rest from a network, in place.
+
+    Batch norm's running statistics are averaged with the weights, its counters copied.
+    """
+    latest = network.state_dict()
+    for key, value in average.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(latest[key], 1 - decay)
+        else:
+            value.copy_(latest[key])
+
+
 def synchronised(network: nn.Module) -> nn.Module:
     """The same network with batch norm over the images of all processes.
 

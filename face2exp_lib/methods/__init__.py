@@ -13,13 +13,17 @@ and unlabelled images together. All three average weights over time for evaluati
 here does with `training.ema`.
 """
 
+from face2exp_lib.methods.ada_cm import ADA_CM
 from face2exp_lib.methods.class_balanced import CLASS_BALANCED
 from face2exp_lib.methods.fixmatch import FIXMATCH
+from face2exp_lib.methods.freematch import FREEMATCH
+from face2exp_lib.methods.mean_teacher import MEAN_TEACHER
 from face2exp_lib.methods.meta_face2exp import META
 from face2exp_lib.methods.meta_pseudo_labels import META_PSEUDO_LABELS
 from face2exp_lib.methods.method import Method
 from face2exp_lib.methods.noisy_student import NOISY_STUDENT
 from face2exp_lib.methods.pseudo_label import PSEUDO_LABEL
+from face2exp_lib.methods.remixmatch import REMIXMATCH
 from face2exp_lib.methods.scn import SCN
 from face2exp_lib.methods.supervised import SUPERVISED
 from face2exp_lib.methods.uda import UDA
@@ -31,9 +35,13 @@ METHODS: dict[str, Method] = {
         CLASS_BALANCED,
         SCN,
         PSEUDO_LABEL,
+        MEAN_TEACHER,
         NOISY_STUDENT,
         UDA,
         FIXMATCH,
+        REMIXMATCH,
+        FREEMATCH,
+        ADA_CM,
         META_PSEUDO_LABELS,
         META,
     )

@@ -3,8 +3,9 @@ is learnt from them."""
 
 from collections.abc import Iterable, Mapping
 
-import torch
 from torch import nn
+
+from face2exp_lib.networks import average_in
 
 
 def decay_at(step: int, most: float) -> float:
@@ -20,7 +21,6 @@ def decay_at(step: int, most: float) -> float:
     return min(most, (1 + step) / (10 + step)) if step else 0.0
 
 
-@torch.no_grad()
 def move_averages(
     averages: Mapping[str, nn.Module],
     networks: Mapping[str, nn.Module],
@@ -47,9 +47,4 @@ def move_averages(
     """
     decay = decay_at(step, most)
     for name in averages if step == 0 else averages.keys() & set(trained):
-        latest = networks[name].state_dict()
-        for key, value in averages[name].state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(latest[key], 1 - decay)
-            else:
-                value.copy_(latest[key])
+        average_in(averages[name], networks[name], decay)

@@ -5,6 +5,8 @@ method                                  trained           phases
 ======================================  ================  ===============================
 supervised, class_balanced, scn         one network       labels alone
 pseudo_label, uda, fixmatch             one network       warm start, the method
+freematch, remixmatch, ada_cm           one network       warm start, the method
+mean_teacher                            student           its teacher's warm start; method
 noisy_student                           teacher, student  teacher's warm start; rounds
 meta_pseudo_labels                      teacher, student  warm start of both; method;
                                                           fine-tune of the student
@@ -120,7 +122,7 @@ def plan_run(config: RunConfig, data: RunData, device: torch.device) -> Plan:
         plan.averages = deepcopy(plan.classifiers)
     unlabelled = unlabelled_faces(data.unlabelled, config.data) if method.unlabelled else None
     if unlabelled is not None and config.training.warm_start_steps:
-        plan.phases.append(_warm_start(config, data, networks, labelled))
+        plan.phases.append(_warm_start(config, data, dict(networks), labelled))
     if method.rounds and unlabelled is not None:
         plan.phases += _rounds(config, method.rounds, networks, labelled, unlabelled)
     else:

@@ -64,6 +64,10 @@ KEYS: dict[str, dict[Kind, str]] = {
     "pseudo_label": {"noted": "w_u ramp_start ramp_end"},
     "uda": {"noted": "w_u confidence temperature tsa"},
     "fixmatch": {"noted": "w_u confidence"},
+    "mean_teacher": {"noted": "w_c ramp decay_ramp decay"},
+    "remixmatch": {"noted": "w_u w_anchor w_rotation temperature mixup ramp"},
+    "freematch": {"noted": "w_u w_f decay"},
+    "ada_cm": {"noted": "w_s w_u w_c beta gamma floor temperature"},
     "noisy_student": {"noted": "w_u threshold per_class", "fixed": "labels dropout rounds"},
     "meta_pseudo_labels": {
         "noted": "w_f w_c ramp label_smoothing temperature confidence",

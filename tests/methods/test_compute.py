@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from face2exp_lib.methods.ada_cm import AdaCmOptions, ada_cm_step
 from face2exp_lib.methods.class_balanced import class_balanced_step
 from face2exp_lib.methods.feedback import FeedbackHistory
 from face2exp_lib.methods.fixmatch import FixMatchOptions, fixmatch_step
+from face2exp_lib.methods.freematch import FreeMatchOptions, freematch_step
+from face2exp_lib.methods.mean_teacher import MeanTeacherOptions, mean_teacher_step
 from face2exp_lib.methods.meta_face2exp import MetaOptions, meta_step
 from face2exp_lib.methods.meta_pseudo_labels import (
     MetaPseudoLabelsOptions,
@@ -20,6 +23,7 @@ from face2exp_lib.methods.method import StepBatch
 from face2exp_lib.methods.noisy_student import NoisyStudentOptions, noisy_student_step
 from face2exp_lib.methods.passes import PLAIN, Compute
 from face2exp_lib.methods.pseudo_label import PseudoLabelOptions, pseudo_label_step
+from face2exp_lib.methods.remixmatch import ReMixMatchOptions, TurnedNetwork, remixmatch_step
 from face2exp_lib.methods.scn import ScaledNetwork, ScnOptions, build_importance_head, scn_step
 from face2exp_lib.methods.supervised import supervised_step
 from face2exp_lib.methods.uda import UdaOptions, uda_step
@@ -33,6 +37,26 @@ def scn(one: FaceNetwork, _: FaceNetwork, batch: StepBatch, compute: Compute) ->
     network = ScaledNetwork(one, build_importance_head(one, seed=0))
     options = ScnOptions(w_rank=0.0)  # whose groups are those of a micro-batch
     return scn_step(network, sgd(network), batch.x_fer, batch.y_fer, options, 10, compute)
+
+
+def remixmatch(
+    one: FaceNetwork, _: FaceNetwork, batch: StepBatch, compute: Compute
+) -> dict[str, Tensor]:
+    assert isinstance(one.head, nn.Linear)
+    turns = nn.Linear(one.head.in_features, 4).to(one.head.weight)
+    nn.init.constant_(turns.weight, 0.01)
+    nn.init.zeros_(turns.bias)
+    network, generator = TurnedNetwork(one, turns), torch.Generator().manual_seed(0)
+    return remixmatch_step(
+        network,
+        sgd(network),
+        batch,
+        ReMixMatchOptions(),
+        {},
+        progress=1.0,
+        generator=generator,
+        compute=compute,
+    )
 
 
 def meta_pseudo_labels(
@@ -102,6 +126,16 @@ STEPS: dict[str, Step] = {
     "fixmatch": lambda one, _, b, compute: fixmatch_step(
         one, sgd(one), b, FixMatchOptions(confidence=0.2), compute
     ),
+    "mean_teacher": lambda one, other, b, compute: mean_teacher_step(
+        one, other, sgd(one), b, MeanTeacherOptions(), updates=1, progress=1.0, compute=compute
+    ),
+    "remixmatch": remixmatch,
+    "freematch": lambda one, _, b, compute: freematch_step(  # w_f: over a micro-batch each
+        one, sgd(one), b, FreeMatchOptions(w_f=0.0), {}, compute
+    ),
+    "ada_cm": lambda one, _, b, compute: ada_cm_step(
+        one, sgd(one), b, AdaCmOptions(), torch.full((7,), 0.2).to(b.x_fer), compute
+    ),
     "meta_pseudo_labels": meta_pseudo_labels,
     "meta, images": meta(
         feedback="trapezoid",
@@ -165,7 +199,7 @@ def test_bfloat16_comes_close(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch
-@pytest.mark.parametrize("name", ["noisy_student", "scn"])
+@pytest.mark.parametrize("name", ["noisy_student", "scn", "remixmatch", "ada_cm"])
 def test_what_takes_the_last_layer_apart_works_in_a_compiled_network(name: str) -> None:
     """These steps call its two halves, which run uncompiled."""
     batch, found = doubled(images()), []

@@ -10,10 +10,13 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from face2exp_lib.methods import METHODS
+from face2exp_lib.methods.ada_cm import AdaCmOptions, ada_cm_step
 from face2exp_lib.methods.class_balanced import class_balanced_step
 from face2exp_lib.methods.cost import Passes, looking
 from face2exp_lib.methods.feedback import FeedbackHistory, FeedbackWay
 from face2exp_lib.methods.fixmatch import FixMatchOptions, fixmatch_step
+from face2exp_lib.methods.freematch import FreeMatchOptions, freematch_step
+from face2exp_lib.methods.mean_teacher import MeanTeacherOptions, mean_teacher_step
 from face2exp_lib.methods.meta_face2exp import META, MetaOptions, meta_step
 from face2exp_lib.methods.meta_pseudo_labels import (
     MetaPseudoLabelsOptions,
@@ -22,6 +25,7 @@ from face2exp_lib.methods.meta_pseudo_labels import (
 from face2exp_lib.methods.method import Method, StepBatch
 from face2exp_lib.methods.noisy_student import NoisyStudentOptions, noisy_student_step
 from face2exp_lib.methods.pseudo_label import PseudoLabelOptions, pseudo_label_step
+from face2exp_lib.methods.remixmatch import ReMixMatchOptions, TurnedNetwork, remixmatch_step
 from face2exp_lib.methods.scn import ImportanceHead, ScaledNetwork, ScnOptions, scn_step
 from face2exp_lib.methods.supervised import supervised_step
 from face2exp_lib.methods.uda import UdaOptions, uda_step
@@ -39,7 +43,7 @@ class Counted(FaceNetwork):
         self.fc.register_forward_hook(self._count)
 
     def features(self, x: Tensor) -> Tensor:
-        return x
+        return x.flatten(1)
 
     def _count(self, _: nn.Module, inputs: tuple[Tensor], logits: Tensor) -> None:
         self.counts["forward"] += len(logits)
@@ -60,7 +64,7 @@ def meta(one: nn.Module, other: nn.Module, batch: StepBatch, options: MetaOption
 
 
 def rivals() -> dict[str, Callable[[FaceNetwork, FaceNetwork, StepBatch], Any]]:
-    generator, head = torch.Generator(), ImportanceHead(4)
+    generator, head, turns = torch.Generator(), ImportanceHead(4), nn.Linear(4, 4)
     return {
         "supervised": lambda one, _, b: supervised_step(one, sgd(one), b.x_fer, b.y_fer),
         "class_balanced": lambda one, _, b: class_balanced_step(
@@ -77,6 +81,22 @@ def rivals() -> dict[str, Callable[[FaceNetwork, FaceNetwork, StepBatch], Any]]:
         ),
         "uda": lambda one, _, b: uda_step(one, sgd(one), b, UdaOptions(), 0.5),
         "fixmatch": lambda one, _, b: fixmatch_step(one, sgd(one), b, FixMatchOptions()),
+        "mean_teacher": lambda one, other, b: mean_teacher_step(
+            one, other, sgd(one), b, MeanTeacherOptions(), updates=1, progress=0.5
+        ),
+        "remixmatch": lambda one, _, b: remixmatch_step(
+            TurnedNetwork(one, turns),
+            sgd(one, turns),
+            b,
+            ReMixMatchOptions(),
+            {},
+            progress=0.5,
+            generator=generator,
+        ),
+        "freematch": lambda one, _, b: freematch_step(one, sgd(one), b, FreeMatchOptions(), {}),
+        "ada_cm": lambda one, _, b: ada_cm_step(
+            one, sgd(one), b, AdaCmOptions(), torch.full((3,), 0.5)
+        ),
         "meta_pseudo_labels": lambda one, other, b: meta_pseudo_labels_step(
             one,
             other,
@@ -97,7 +117,10 @@ def counted(step: Callable[[FaceNetwork, FaceNetwork, StepBatch], Any]) -> Passe
     with torch.random.fork_rng():
         torch.manual_seed(0)
         batch = StepBatch(
-            torch.randn(N, 4), torch.tensor([0, 1, 2, 0, 1]), torch.randn(M, 4), torch.randn(M, 4)
+            torch.randn(N, 4, 1, 1),
+            torch.tensor([0, 1, 2, 0, 1]),
+            torch.randn(M, 4, 1, 1),
+            torch.randn(M, 4, 1, 1),
         )
         step(Counted(counts), Counted(counts), batch)
     return Passes(**counts)

@@ -44,7 +44,12 @@ def test_a_phase_learns_from_smoothed_labels(
 ) -> None:
     """The loss of its first step is that of the first weights; D_FER is balanced, and so are
     the weights of its classes."""
-    changes = ("noisy_student.rounds=1", "noisy_student.dropout=0", "noisy_student.threshold=0")
+    changes = (
+        "noisy_student.rounds=1",
+        "noisy_student.dropout=0",
+        "noisy_student.threshold=0",
+        "remixmatch.mixup=0",
+    )
     config = tiny(f"method={method}", "training.label_smoothing=0.3", *changes)
     plan = plan_run(config, run_data(config, squares_root), torch.device("cpu"))
     head = deepcopy(plan.networks.get("importance"))  # SCN's, which scales the logits

@@ -29,6 +29,7 @@ from face2exp_lib.training.loop import train
 from face2exp_lib.training.plans import plan_run
 from face2exp_lib.training.run_checks import must_part
 from face2exp_lib.training.telemetry import parts
+from tests.methods.toy import Flat, shared, taken
 from tests.run_data import run_data
 
 Tiny = Callable[..., RunConfig]
@@ -123,12 +124,41 @@ def steps(way: str, batch_norm: bool, compute: Compute) -> tuple[list[torch.Tens
     return [*weights, *history.state_dict().values()], found
 
 
+TIED: dict[str, dict[str, Any]] = {
+    "mean_teacher": {"w_c": 10.0},
+    "remixmatch": {"ramp": 0.0},
+    "freematch": {"w_f": 0.5, "decay": 0.5},
+    "ada_cm": {"w_c": 2.0, "floor": 0.25},
+}
+
+
+def tied_steps() -> tuple[list[torch.Tensor], list[float]]:
+    """Steps of the methods whose loss knows the images of a whole batch, or what came before it."""
+    kept: list[torch.Tensor] = []
+    for name, options in TIED.items():
+        generator, batches = torch.Generator().manual_seed(0), []
+        for _ in range(STEPS):
+            fer, fr, aug = (
+                torch.randn(n, 3, 4, 4, generator=generator, dtype=torch.float64)
+                for n in (8, 12, 12)
+            )
+            labels = torch.randint(5, (8,), generator=generator)
+            batches.append(shared(StepBatch(fer, labels, fr, aug)))
+        network = Flat(3 * 4 * 4, 5, seed=0).double()
+        run, _ = taken(name, network, batches, [2] * 5, options, eta=0.5, momentum=0.9)
+        for net in run.networks.values():
+            kept += [value.detach() for value in net.parameters()]
+        kept += run.extra.values()
+    return kept, []
+
+
 def main() -> None:
     """A process of the tests below: the same steps on its share; the first one writes."""
     way, batch_norm, out = sys.argv[1:]
     with world.joined("cpu"):
         assert world.size() == 2
-        weights, found = steps(way, batch_norm == "yes", Compute())
+        tied = way == "tied"
+        weights, found = tied_steps() if tied else steps(way, batch_norm == "yes", Compute())
         assert world.gather(torch.tensor([world.rank()])).tolist() == [0, 1]
         assert world.anywhere(world.rank() == 1, torch.device("cpu"))
         assert not world.anywhere(False, torch.device("cpu"))
@@ -148,6 +178,16 @@ def test_two_processes_are_one_where_nothing_ties_a_batch_together(
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
     assert found["f"] == pytest.approx(f, rel=1e-6)
     assert all(f)
+
+
+def test_so_they_are_where_a_method_ties_it_together(tmp_path: Path) -> None:
+    out = tmp_path / "out.pt"
+    succeeded(started([__file__, "tied", "no", str(out)]))
+    found = torch.load(out, weights_only=True)["weights"]
+    expected, _ = tied_steps()
+    assert len(expected) == 5 * 4 + 2 + 8
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
 
 
 def test_with_batch_norm_they_are_one_that_works_in_their_parts(tmp_path: Path) -> None:

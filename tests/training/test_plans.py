@@ -38,6 +38,7 @@ SETTINGS = (
     "fixmatch.confidence=0",
     "uda.confidence=0",
     "meta_pseudo_labels.confidence=0",
+    "ada_cm.floor=0",
 )
 PHASES = {
     "supervised": {"supervised": 4},
@@ -47,6 +48,10 @@ PHASES = {
     "noisy_student": {"warm_start": 3, "round_1": 2, "round_2": 2},
     "uda": {"warm_start": 3, "uda": 4},
     "fixmatch": {"warm_start": 3, "fixmatch": 4},
+    "mean_teacher": {"warm_start": 3, "mean_teacher": 4},
+    "remixmatch": {"warm_start": 3, "remixmatch": 4},
+    "freematch": {"warm_start": 3, "freematch": 4},
+    "ada_cm": {"warm_start": 3, "ada_cm": 4},
     "meta_pseudo_labels": {"warm_start": 3, "meta_pseudo_labels": 4, "finetune": 3},
     "meta": {"warm_start": 3, "meta": 4, "finetune": 3},
 }
