@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass
 from face2exp_lib.augmentation.patches import AugOptions
 from face2exp_lib.data.sources import STRICT, Data
 from face2exp_lib.methods import METHODS
+from face2exp_lib.methods.cake import CakeOptions
 from face2exp_lib.methods.class_balanced import ClassBalancedOptions
 from face2exp_lib.methods.fixmatch import FixMatchOptions
 from face2exp_lib.methods.meta_options import MetaOptions
@@ -165,9 +166,9 @@ class RunConfig:
         seed: of weights, draws, batches and views.
         device: `auto` takes CUDA, then Apple's MPS, then the CPU.
         meta: loss weights and readings of the paper.
-        class_balanced, scn, pseudo_label, uda, fixmatch, noisy_student, meta_pseudo_labels: the
-            rivals' own options, each with its paper's defaults; those of methods that are not run
-            have no effect.
+        class_balanced, scn, pseudo_label, uda, fixmatch, noisy_student, meta_pseudo_labels,
+        cake: the rivals' own options, each with its paper's defaults; those of methods that are not
+            run have no effect.
         aug: readings of Aug(x_FR).
         compute: precision, micro-batches and compilation of the passes.
         telemetry: what is recorded beside the losses.
@@ -180,6 +181,7 @@ class RunConfig:
     meta: MetaOptions = Field(default_factory=MetaOptions)
     class_balanced: ClassBalancedOptions = Field(default_factory=ClassBalancedOptions)
     scn: ScnOptions = Field(default_factory=ScnOptions)
+    cake: CakeOptions = Field(default_factory=CakeOptions)
     pseudo_label: PseudoLabelOptions = Field(default_factory=PseudoLabelOptions)
     uda: UdaOptions = Field(default_factory=UdaOptions)
     fixmatch: FixMatchOptions = Field(default_factory=FixMatchOptions)

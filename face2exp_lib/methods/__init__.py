@@ -13,6 +13,7 @@ and unlabelled images together. All three average weights over time for evaluati
 here does with `training.ema`.
 """
 
+from face2exp_lib.methods.cake import CAKE
 from face2exp_lib.methods.class_balanced import CLASS_BALANCED
 from face2exp_lib.methods.fixmatch import FIXMATCH
 from face2exp_lib.methods.meta_face2exp import META
@@ -30,6 +31,7 @@ METHODS: dict[str, Method] = {
         SUPERVISED,
         CLASS_BALANCED,
         SCN,
+        CAKE,
         PSEUDO_LABEL,
         NOISY_STUDENT,
         UDA,

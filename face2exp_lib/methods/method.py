@@ -12,6 +12,7 @@ from torch.optim import SGD
 from face2exp_lib.methods.cost import Passes
 from face2exp_lib.methods.feedback import FeedbackHistory
 from face2exp_lib.methods.passes import Compute
+from face2exp_lib.networks import FaceNetwork
 
 Losses = dict[str, Tensor]  # 0-d losses, and what else a step tells
 
@@ -68,6 +69,24 @@ class StepContext:
     by_image: bool
 
 
+@dataclass(frozen=True)
+class FormContext:
+    """What a method may make its network from.
+
+    Attributes:
+        network: of one of the backbones, with a last layer of its own.
+        options: as of `StepContext`.
+        stored_size, view_size: S and s, sides of the images and of the views that networks see, px.
+        seed: of further weights.
+    """
+
+    network: FaceNetwork
+    options: Any
+    stored_size: int
+    view_size: int
+    seed: int
+
+
 @dataclass
 class Preparation:
     """What a method may add to before its first step.
@@ -120,6 +139,9 @@ class Method:
             `adaptation`, A.
         unlabelled: it learns from unlabelled faces, and so has a warm start.
         finetunes: A learns from labels at the end.
+        form: makes the network that is trained, kept and deployed of a backbone's; None for the
+            backbone's own. What it adds lies under other names than `backbone.`, so that the
+            weights of the backbone inside can go to other runs.
         whole_batch: a step has to see all of its images, which several processes would share.
         image_feedback: it measures f_i.
         prepare: adds networks and tensors of its own.
@@ -134,6 +156,7 @@ class Method:
     networks: tuple[str, ...] = ("base",)
     unlabelled: bool = True
     finetunes: bool = False
+    form: Callable[[FormContext], FaceNetwork] | None = None
     whole_batch: bool = False
     image_feedback: bool = False
     prepare: Callable[[Preparation], None] | None = None

@@ -4,6 +4,7 @@
 method                                  trained           phases
 ======================================  ================  ===============================
 supervised, class_balanced, scn         one network       labels alone
+cake                                    one network       labels alone
 pseudo_label, uda, fixmatch             one network       warm start, the method
 noisy_student                           teacher, student  teacher's warm start; rounds
 meta_pseudo_labels                      teacher, student  warm start of both; method;
@@ -39,7 +40,7 @@ from face2exp_lib.networks import FaceNetwork, must_take, synchronised
 from face2exp_lib.runtime import distributed as world
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.training.phases import Phase, Rate
-from face2exp_lib.training.starts import initial_network
+from face2exp_lib.training.starts import in_form, initial_network
 
 APART = 1_000_003  # of the seeds of two networks' weights (paper 3.1: weights of their own)
 
@@ -76,6 +77,12 @@ def initial_seed(config: RunConfig, network: str) -> int:
     return config.seed + APART * (network == "adaptation")
 
 
+def initial_form(config: RunConfig, network: str) -> FaceNetwork:
+    """A network of the run, `base` or `adaptation`, as its training begins with it."""
+    seed = initial_seed(config, network)
+    return in_form(config, initial_network(config.network, config.data.num_classes, seed), seed)
+
+
 def deployed_network(config: RunConfig) -> str:
     """The network that evaluation and prediction use."""
     return METHODS[config.method].networks[-1]
@@ -106,10 +113,7 @@ def plan_run(config: RunConfig, data: RunData, device: torch.device) -> Plan:
     """
     method = METHODS[config.method]
     networks: dict[str, nn.Module] = {
-        name: initial_network(
-            config.network, config.data.num_classes, initial_seed(config, name)
-        ).to(device)
-        for name in method.networks
+        name: initial_form(config, name).to(device) for name in method.networks
     }
     must_take(networks["base"], config.network.backbone, config.data.view_size)
     if config.compute.batch_norm == "sync" and world.size() > 1:

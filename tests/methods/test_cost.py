@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from face2exp_lib.methods import METHODS
+from face2exp_lib.methods.cake import cake_step
 from face2exp_lib.methods.class_balanced import class_balanced_step
 from face2exp_lib.methods.cost import Passes, looking
 from face2exp_lib.methods.feedback import FeedbackHistory, FeedbackWay
@@ -66,6 +67,7 @@ def rivals() -> dict[str, Callable[[FaceNetwork, FaceNetwork, StepBatch], Any]]:
         "class_balanced": lambda one, _, b: class_balanced_step(
             one, sgd(one), b.x_fer, b.y_fer, torch.ones(3)
         ),
+        "cake": lambda one, _, b: cake_step(one, sgd(one), b.x_fer, b.y_fer),
         "scn": lambda one, _, b: scn_step(
             ScaledNetwork(one, head), sgd(one, head), b.x_fer, b.y_fer, ScnOptions(), epoch=20
         ),

@@ -13,8 +13,7 @@ from face2exp_lib.config import RunConfig
 from face2exp_lib.methods import METHODS
 from face2exp_lib.methods.passes import labelled_loss
 from face2exp_lib.methods.uda import annealed_loss
-from face2exp_lib.networks import build_network
-from face2exp_lib.training.plans import initial_seed, plan_run
+from face2exp_lib.training.plans import initial_form, plan_run
 from tests.methods.nets import rows
 from tests.run_data import run_data
 
@@ -49,7 +48,7 @@ def test_a_phase_learns_from_smoothed_labels(
     plan = plan_run(config, run_data(config, squares_root), torch.device("cpu"))
     head = deepcopy(plan.networks.get("importance"))  # SCN's, which scales the logits
     given, losses = next(plan.phases[index].steps(0))
-    network = build_network("small", 7, pretrained=False, seed=initial_seed(config, name))
+    network = initial_form(config, name)
     features, labels = network.features(given.batch.x_fer), given.batch.y_fer
     logits = network.head(features) * (head(features)[:, None] if head else 1)
     log_p = logits.log_softmax(1)
