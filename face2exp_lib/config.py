@@ -23,6 +23,7 @@ from face2exp_lib.data.sources import STRICT, Data
 from face2exp_lib.methods import METHODS
 from face2exp_lib.methods.cake import CakeOptions
 from face2exp_lib.methods.class_balanced import ClassBalancedOptions
+from face2exp_lib.methods.dmue import DmueOptions
 from face2exp_lib.methods.fixmatch import FixMatchOptions
 from face2exp_lib.methods.meta_options import MetaOptions
 from face2exp_lib.methods.meta_pseudo_labels import MetaPseudoLabelsOptions
@@ -167,8 +168,9 @@ class RunConfig:
         device: `auto` takes CUDA, then Apple's MPS, then the CPU.
         meta: loss weights and readings of the paper.
         class_balanced, scn, pseudo_label, uda, fixmatch, noisy_student, meta_pseudo_labels,
-        cake: the rivals' own options, each with its paper's defaults; those of methods that are not
-            run have no effect.
+        cake, dmue: the rivals' own
+            options, each with its paper's defaults; those of methods that are not run have no
+            effect.
         aug: readings of Aug(x_FR).
         compute: precision, micro-batches and compilation of the passes.
         telemetry: what is recorded beside the losses.
@@ -182,6 +184,7 @@ class RunConfig:
     class_balanced: ClassBalancedOptions = Field(default_factory=ClassBalancedOptions)
     scn: ScnOptions = Field(default_factory=ScnOptions)
     cake: CakeOptions = Field(default_factory=CakeOptions)
+    dmue: DmueOptions = Field(default_factory=DmueOptions)
     pseudo_label: PseudoLabelOptions = Field(default_factory=PseudoLabelOptions)
     uda: UdaOptions = Field(default_factory=UdaOptions)
     fixmatch: FixMatchOptions = Field(default_factory=FixMatchOptions)

@@ -15,6 +15,7 @@ here does with `training.ema`.
 
 from face2exp_lib.methods.cake import CAKE
 from face2exp_lib.methods.class_balanced import CLASS_BALANCED
+from face2exp_lib.methods.dmue import DMUE
 from face2exp_lib.methods.fixmatch import FIXMATCH
 from face2exp_lib.methods.meta_face2exp import META
 from face2exp_lib.methods.meta_pseudo_labels import META_PSEUDO_LABELS
@@ -32,6 +33,7 @@ METHODS: dict[str, Method] = {
         CLASS_BALANCED,
         SCN,
         CAKE,
+        DMUE,
         PSEUDO_LABEL,
         NOISY_STUDENT,
         UDA,

@@ -13,6 +13,7 @@ from face2exp_lib.methods import METHODS
 from face2exp_lib.methods.cake import cake_step
 from face2exp_lib.methods.class_balanced import class_balanced_step
 from face2exp_lib.methods.cost import Passes, looking
+from face2exp_lib.methods.dmue import Auxiliaries, DmueOptions, MultiBranchNetwork, dmue_step
 from face2exp_lib.methods.feedback import FeedbackHistory, FeedbackWay
 from face2exp_lib.methods.fixmatch import FixMatchOptions, fixmatch_step
 from face2exp_lib.methods.meta_face2exp import META, MetaOptions, meta_step
@@ -61,13 +62,21 @@ def meta(one: nn.Module, other: nn.Module, batch: StepBatch, options: MetaOption
 
 
 def rivals() -> dict[str, Callable[[FaceNetwork, FaceNetwork, StepBatch], Any]]:
-    generator, head = torch.Generator(), ImportanceHead(4)
+    generator, head, auxiliaries = torch.Generator(), ImportanceHead(4), Auxiliaries(4, 3)
     return {
         "supervised": lambda one, _, b: supervised_step(one, sgd(one), b.x_fer, b.y_fer),
         "class_balanced": lambda one, _, b: class_balanced_step(
             one, sgd(one), b.x_fer, b.y_fer, torch.ones(3)
         ),
         "cake": lambda one, _, b: cake_step(one, sgd(one), b.x_fer, b.y_fer),
+        "dmue": lambda one, _, b: dmue_step(
+            MultiBranchNetwork(one, auxiliaries),
+            sgd(one, auxiliaries),
+            b.x_fer,
+            b.y_fer,
+            DmueOptions(),
+            0,
+        ),
         "scn": lambda one, _, b: scn_step(
             ScaledNetwork(one, head), sgd(one, head), b.x_fer, b.y_fer, ScnOptions(), epoch=20
         ),
