@@ -30,6 +30,7 @@ from face2exp_lib.methods.meta_pseudo_labels import MetaPseudoLabelsOptions
 from face2exp_lib.methods.noisy_student import NoisyStudentOptions
 from face2exp_lib.methods.passes import Compute
 from face2exp_lib.methods.pseudo_label import PseudoLabelOptions
+from face2exp_lib.methods.ran import RanOptions
 from face2exp_lib.methods.scn import ScnOptions
 from face2exp_lib.methods.uda import UdaOptions
 from face2exp_lib.networks import FACENET, FACENET_WEIGHTS, Backbone
@@ -168,7 +169,7 @@ class RunConfig:
         device: `auto` takes CUDA, then Apple's MPS, then the CPU.
         meta: loss weights and readings of the paper.
         class_balanced, scn, pseudo_label, uda, fixmatch, noisy_student, meta_pseudo_labels,
-        cake, dmue: the rivals' own
+        cake, dmue, ran: the rivals' own
             options, each with its paper's defaults; those of methods that are not run have no
             effect.
         aug: readings of Aug(x_FR).
@@ -185,6 +186,7 @@ class RunConfig:
     scn: ScnOptions = Field(default_factory=ScnOptions)
     cake: CakeOptions = Field(default_factory=CakeOptions)
     dmue: DmueOptions = Field(default_factory=DmueOptions)
+    ran: RanOptions = Field(default_factory=RanOptions)
     pseudo_label: PseudoLabelOptions = Field(default_factory=PseudoLabelOptions)
     uda: UdaOptions = Field(default_factory=UdaOptions)
     fixmatch: FixMatchOptions = Field(default_factory=FixMatchOptions)

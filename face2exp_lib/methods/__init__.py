@@ -22,6 +22,7 @@ from face2exp_lib.methods.meta_pseudo_labels import META_PSEUDO_LABELS
 from face2exp_lib.methods.method import Method
 from face2exp_lib.methods.noisy_student import NOISY_STUDENT
 from face2exp_lib.methods.pseudo_label import PSEUDO_LABEL
+from face2exp_lib.methods.ran import RAN
 from face2exp_lib.methods.scn import SCN
 from face2exp_lib.methods.supervised import SUPERVISED
 from face2exp_lib.methods.uda import UDA
@@ -34,6 +35,7 @@ METHODS: dict[str, Method] = {
         SCN,
         CAKE,
         DMUE,
+        RAN,
         PSEUDO_LABEL,
         NOISY_STUDENT,
         UDA,

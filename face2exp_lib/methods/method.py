@@ -44,6 +44,8 @@ class StepContext:
         label_smoothing: share of each true label that L_s spreads over all classes.
         step: in the phase, from 0.
         progress: share of the phase done before the step, 0 .. 1.
+        points_fer: (N, 5, 2) where the views of the labelled faces show their landmarks, x, y in
+            0 .. 1; of faces without landmarks those of an average one.
         indices_fer, indices_fr: (N,) and (M,) int64, positions of the faces in their sets.
         class_counts: labelled images of each class in their whole set, K numbers.
         generator: of one purpose in this step, on the CPU.
@@ -60,6 +62,7 @@ class StepContext:
     label_smoothing: float
     step: int
     progress: float
+    points_fer: Tensor
     indices_fer: Tensor
     indices_fr: Tensor
     class_counts: list[int]
@@ -142,6 +145,7 @@ class Method:
         form: makes the network that is trained, kept and deployed of a backbone's; None for the
             backbone's own. What it adds lies under other names than `backbone.`, so that the
             weights of the backbone inside can go to other runs.
+        landmarks: whether a step with these options looks at the points of the labelled faces.
         whole_batch: a step has to see all of its images, which several processes would share.
         image_feedback: it measures f_i.
         prepare: adds networks and tensors of its own.
@@ -157,6 +161,7 @@ class Method:
     unlabelled: bool = True
     finetunes: bool = False
     form: Callable[[FormContext], FaceNetwork] | None = None
+    landmarks: Callable[[Any], bool] = lambda options: False
     whole_batch: bool = False
     image_feedback: bool = False
     prepare: Callable[[Preparation], None] | None = None

@@ -62,6 +62,7 @@ KEYS: dict[str, dict[Kind, str]] = {
     "scn": {"noted": "w_rank high_share rank_margin relabel_margin relabel_from_epoch"},
     "cake": {"fixed": "dimensions"},
     "dmue": {"noted": "w_soft w_similarity w_auxiliary temperature ramp_epochs"},
+    "ran": {"noted": "w_region margin", "fixed": "crops region attention"},
     "pseudo_label": {"noted": "w_u ramp_start ramp_end"},
     "uda": {"noted": "w_u confidence temperature tsa"},
     "fixmatch": {"noted": "w_u confidence"},

@@ -79,6 +79,18 @@ def about_patches(config: RunConfig, data: RunData) -> str | None:
     )
 
 
+def about_points(config: RunConfig, data: RunData) -> str | None:
+    """What to tell of a method that looks at landmarks which the labelled set lacks."""
+    options = getattr(config, config.method, None)
+    if data.labelled.landmarks is not None or not METHODS[config.method].landmarks(options):
+        return None
+    return (
+        f"note: {data.labelled.name} comes without landmarks, so method {config.method} takes "
+        "every face for an average aligned one: make a table with `face2exp data landmarks` and "
+        "name it as data.labelled.landmarks"
+    )
+
+
 def about_threads(config: RunConfig) -> str | None:
     """What to tell of the number of threads, if it is fewer than the machine has."""
     before = torch.get_num_threads()

@@ -24,6 +24,7 @@ from face2exp_lib.methods.meta_pseudo_labels import (
 from face2exp_lib.methods.method import Method, StepBatch
 from face2exp_lib.methods.noisy_student import NoisyStudentOptions, noisy_student_step
 from face2exp_lib.methods.pseudo_label import PseudoLabelOptions, pseudo_label_step
+from face2exp_lib.methods.ran import FIXED, RanOptions, RegionNetwork, WithWeights, ran_step
 from face2exp_lib.methods.scn import ImportanceHead, ScaledNetwork, ScnOptions, scn_step
 from face2exp_lib.methods.supervised import supervised_step
 from face2exp_lib.methods.uda import UdaOptions, uda_step
@@ -37,11 +38,12 @@ class Counted(FaceNetwork):
 
     def __init__(self, counts: dict[str, int]) -> None:
         super().__init__()
-        self.fc, self.counts = nn.Linear(4, 3), counts
-        self.fc.register_forward_hook(self._count)
+        self.fc, self.counts, self.images = nn.Linear(4, 3), counts, nn.Identity()
+        self.images.register_forward_hook(self._count)
+        self.slope = nn.Parameter(torch.ones(1))  # of the features, so that they pass a gradient
 
     def features(self, x: Tensor) -> Tensor:
-        return x
+        return self.images(self.slope * x.flatten(1))
 
     def _count(self, _: nn.Module, inputs: tuple[Tensor], logits: Tensor) -> None:
         self.counts["forward"] += len(logits)
@@ -76,6 +78,13 @@ def rivals() -> dict[str, Callable[[FaceNetwork, FaceNetwork, StepBatch], Any]]:
             b.y_fer,
             DmueOptions(),
             0,
+        ),
+        "ran": lambda one, _, b: ran_step(
+            regions := WithWeights(RegionNetwork(one, torch.tensor(FIXED), RanOptions())),
+            sgd(regions),
+            b.x_fer.view(-1, 1, 2, 2),
+            b.y_fer,
+            RanOptions(),
         ),
         "scn": lambda one, _, b: scn_step(
             ScaledNetwork(one, head), sgd(one, head), b.x_fer, b.y_fer, ScnOptions(), epoch=20
