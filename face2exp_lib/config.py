@@ -25,6 +25,7 @@ from face2exp_lib.methods.cake import CakeOptions
 from face2exp_lib.methods.class_balanced import ClassBalancedOptions
 from face2exp_lib.methods.dmue import DmueOptions
 from face2exp_lib.methods.fixmatch import FixMatchOptions
+from face2exp_lib.methods.gacnn import GacnnOptions
 from face2exp_lib.methods.meta_options import MetaOptions
 from face2exp_lib.methods.meta_pseudo_labels import MetaPseudoLabelsOptions
 from face2exp_lib.methods.noisy_student import NoisyStudentOptions
@@ -169,7 +170,7 @@ class RunConfig:
         device: `auto` takes CUDA, then Apple's MPS, then the CPU.
         meta: loss weights and readings of the paper.
         class_balanced, scn, pseudo_label, uda, fixmatch, noisy_student, meta_pseudo_labels,
-        cake, dmue, ran: the rivals' own
+        cake, dmue, ran, gacnn: the rivals' own
             options, each with its paper's defaults; those of methods that are not run have no
             effect.
         aug: readings of Aug(x_FR).
@@ -187,6 +188,7 @@ class RunConfig:
     cake: CakeOptions = Field(default_factory=CakeOptions)
     dmue: DmueOptions = Field(default_factory=DmueOptions)
     ran: RanOptions = Field(default_factory=RanOptions)
+    gacnn: GacnnOptions = Field(default_factory=GacnnOptions)
     pseudo_label: PseudoLabelOptions = Field(default_factory=PseudoLabelOptions)
     uda: UdaOptions = Field(default_factory=UdaOptions)
     fixmatch: FixMatchOptions = Field(default_factory=FixMatchOptions)

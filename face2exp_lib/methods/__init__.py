@@ -17,6 +17,7 @@ from face2exp_lib.methods.cake import CAKE
 from face2exp_lib.methods.class_balanced import CLASS_BALANCED
 from face2exp_lib.methods.dmue import DMUE
 from face2exp_lib.methods.fixmatch import FIXMATCH
+from face2exp_lib.methods.gacnn import GACNN
 from face2exp_lib.methods.meta_face2exp import META
 from face2exp_lib.methods.meta_pseudo_labels import META_PSEUDO_LABELS
 from face2exp_lib.methods.method import Method
@@ -36,6 +37,7 @@ METHODS: dict[str, Method] = {
         CAKE,
         DMUE,
         RAN,
+        GACNN,
         PSEUDO_LABEL,
         NOISY_STUDENT,
         UDA,

@@ -39,7 +39,8 @@ def cut(images: Tensor, boxes: Tensor, size: int) -> list[Tensor]:
         P tensors (N, C, size, size).
     """
     steps = (torch.arange(size, device=images.device) + 0.5) / size
-    boxes = (2 * boxes.to(images) - 1).expand(len(images), -1, -1)
+    # Not `len(images)`, which an export would take for a constant.
+    boxes = (2 * boxes.to(images) - 1).expand(images.shape[0], -1, -1)
     regions = []
     for left, top, right, bottom in (box.unbind(1) for box in boxes.unbind(1)):
         x = left[:, None] + (right - left)[:, None] * steps.to(images)

@@ -4,7 +4,7 @@
 method                                  trained           phases
 ======================================  ================  ===============================
 supervised, class_balanced, scn         one network       labels alone
-cake, dmue, ran                         one network       labels alone
+cake, dmue, ran, gacnn                  one network       labels alone
 pseudo_label, uda, fixmatch             one network       warm start, the method
 noisy_student                           teacher, student  teacher's warm start; rounds
 meta_pseudo_labels                      teacher, student  warm start of both; method;

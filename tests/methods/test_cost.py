@@ -16,6 +16,7 @@ from face2exp_lib.methods.cost import Passes, looking
 from face2exp_lib.methods.dmue import Auxiliaries, DmueOptions, MultiBranchNetwork, dmue_step
 from face2exp_lib.methods.feedback import FeedbackHistory, FeedbackWay
 from face2exp_lib.methods.fixmatch import FixMatchOptions, fixmatch_step
+from face2exp_lib.methods.gacnn import GacnnOptions, GatedNetwork, gacnn_step
 from face2exp_lib.methods.meta_face2exp import META, MetaOptions, meta_step
 from face2exp_lib.methods.meta_pseudo_labels import (
     MetaPseudoLabelsOptions,
@@ -85,6 +86,12 @@ def rivals() -> dict[str, Callable[[FaceNetwork, FaceNetwork, StepBatch], Any]]:
             b.x_fer.view(-1, 1, 2, 2),
             b.y_fer,
             RanOptions(),
+        ),
+        "gacnn": lambda one, _, b: gacnn_step(
+            gated := GatedNetwork(one, GacnnOptions(parts="whole"), torch.rand(5, 2), 2),
+            sgd(gated),
+            b.x_fer,
+            b.y_fer,
         ),
         "scn": lambda one, _, b: scn_step(
             ScaledNetwork(one, head), sgd(one, head), b.x_fer, b.y_fer, ScnOptions(), epoch=20
