@@ -262,5 +262,9 @@ GACNN = Method(
     options=GacnnOptions,
     unlabelled=False,
     form=form,
-    landmarks=lambda options: options.points == "landmarks" and options.parts == "both",
+    without_landmarks=lambda options: (
+        "cuts its patches at the points of an average one"
+        if (options.parts, options.points) == ("both", "landmarks")
+        else ""
+    ),
 )

@@ -100,6 +100,8 @@ class Preparation:
         extra: as of `StepContext`.
         options: as of `StepContext`.
         labels: (number of labelled images,) int64.
+        landmarks: (number of labelled images, 5, 2) px, NaN of faces whose points nobody found;
+            None if the set has none.
         batch_size_fer: N.
         seed: of further weights.
     """
@@ -109,6 +111,7 @@ class Preparation:
     extra: dict[str, Tensor]
     options: Any
     labels: Tensor
+    landmarks: Tensor | None
     batch_size_fer: int
     seed: int
 
@@ -145,7 +148,8 @@ class Method:
         form: makes the network that is trained, kept and deployed of a backbone's; None for the
             backbone's own. What it adds lies under other names than `backbone.`, so that the
             weights of the backbone inside can go to other runs.
-        landmarks: whether a step with these options looks at the points of the labelled faces.
+        without_landmarks: what a method with these options does where the labelled set has none, in
+            words; empty if it asks for none.
         whole_batch: a step has to see all of its images, which several processes would share.
         image_feedback: it measures f_i.
         prepare: adds networks and tensors of its own.
@@ -161,7 +165,7 @@ class Method:
     unlabelled: bool = True
     finetunes: bool = False
     form: Callable[[FormContext], FaceNetwork] | None = None
-    landmarks: Callable[[Any], bool] = lambda options: False
+    without_landmarks: Callable[[Any], str] = lambda options: ""
     whole_batch: bool = False
     image_feedback: bool = False
     prepare: Callable[[Preparation], None] | None = None

@@ -241,6 +241,8 @@ RAN = Method(
     options=RanOptions,
     unlabelled=False,
     form=form,
-    landmarks=lambda options: options.crops == "landmarks",
+    without_landmarks=lambda options: (
+        "crops at the points of an average one" if options.crops == "landmarks" else ""
+    ),
     prepare=prepare,
 )

@@ -4,7 +4,7 @@
 method                                  trained           phases
 ======================================  ================  ===============================
 supervised, class_balanced, scn         one network       labels alone
-cake, dmue, ran, gacnn                  one network       labels alone
+cake, dmue, ran, gacnn, ldl_alsg        one network       labels alone
 pseudo_label, uda, fixmatch             one network       warm start, the method
 noisy_student                           teacher, student  teacher's warm start; rounds
 meta_pseudo_labels                      teacher, student  warm start of both; method;
@@ -24,11 +24,13 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from face2exp_lib.config import RunConfig
 from face2exp_lib.data.batches import DecodedFaces, StepFaces
+from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.splits import RunData
 from face2exp_lib.data.stream import unlabelled_faces
 from face2exp_lib.evaluation.inference import predict_faces
@@ -183,6 +185,7 @@ def _main(
         {},
         options,
         labelled.labels,
+        _found_landmarks(labelled.faces),
         training.batch_size_fer,
         config.seed + 2 * APART,
     )
@@ -202,6 +205,15 @@ def _main(
     )
     phase.extra |= run.extra
     return phase
+
+
+def _found_landmarks(faces: FaceSet) -> Tensor | None:
+    if faces.landmarks is None:
+        return None
+    points = torch.from_numpy(faces.landmarks.astype(np.float32))
+    if faces.canonical is not None:
+        points[torch.from_numpy(faces.canonical)] = torch.nan
+    return points
 
 
 def _finetune(config: RunConfig, networks: dict[str, nn.Module], labelled: DecodedFaces) -> Phase:

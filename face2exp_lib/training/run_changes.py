@@ -64,6 +64,7 @@ KEYS: dict[str, dict[Kind, str]] = {
     "dmue": {"noted": "w_soft w_similarity w_auxiliary temperature ramp_epochs"},
     "ran": {"noted": "w_region margin", "fixed": "crops region attention"},
     "gacnn": {"fixed": "parts gated points"},
+    "ldl_alsg": {"noted": "w_neighbours", "fixed": "neighbours sigma"},
     "pseudo_label": {"noted": "w_u ramp_start ramp_end"},
     "uda": {"noted": "w_u confidence temperature tsa"},
     "fixmatch": {"noted": "w_u confidence"},

@@ -15,6 +15,7 @@ from face2exp_lib.methods.feedback import FeedbackHistory
 from face2exp_lib.methods.fixmatch import FixMatchOptions, fixmatch_step
 from face2exp_lib.methods.gacnn import GacnnOptions, gacnn_step
 from face2exp_lib.methods.gacnn import form as gacnn_form
+from face2exp_lib.methods.ldl_alsg import LdlAlsgOptions, ldl_alsg_step
 from face2exp_lib.methods.meta_face2exp import MetaOptions, meta_step
 from face2exp_lib.methods.meta_pseudo_labels import (
     MetaPseudoLabelsOptions,
@@ -122,6 +123,16 @@ STEPS: dict[str, Step] = {
         formed(cake_form, one, CakeOptions()), sgd(one), b.x_fer, b.y_fer, compute
     ),
     "ran": ran,
+    "ldl_alsg": lambda one, _, b, compute: ldl_alsg_step(
+        one,
+        sgd(one),
+        b.x_fer,
+        b.y_fer,
+        torch.linspace(0, 1, 6 * 2 * 7).view(6, 2, 7).to(b.x_fer).softmax(2),
+        torch.linspace(0, 1, 12).view(6, 2).to(b.x_fer),
+        LdlAlsgOptions(),
+        compute,
+    ),
     "gacnn": gacnn,
     "pseudo_label": lambda one, _, b, compute: pseudo_label_step(
         one, sgd(one), b, PseudoLabelOptions(), 0.5, compute

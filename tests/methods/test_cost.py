@@ -17,6 +17,7 @@ from face2exp_lib.methods.dmue import Auxiliaries, DmueOptions, MultiBranchNetwo
 from face2exp_lib.methods.feedback import FeedbackHistory, FeedbackWay
 from face2exp_lib.methods.fixmatch import FixMatchOptions, fixmatch_step
 from face2exp_lib.methods.gacnn import GacnnOptions, GatedNetwork, gacnn_step
+from face2exp_lib.methods.ldl_alsg import LdlAlsgOptions, ldl_alsg_step
 from face2exp_lib.methods.meta_face2exp import META, MetaOptions, meta_step
 from face2exp_lib.methods.meta_pseudo_labels import (
     MetaPseudoLabelsOptions,
@@ -92,6 +93,15 @@ def rivals() -> dict[str, Callable[[FaceNetwork, FaceNetwork, StepBatch], Any]]:
             sgd(gated),
             b.x_fer,
             b.y_fer,
+        ),
+        "ldl_alsg": lambda one, _, b: ldl_alsg_step(
+            one,
+            sgd(one),
+            b.x_fer,
+            b.y_fer,
+            torch.rand(N, 2, 3),
+            torch.ones(N, 2),
+            LdlAlsgOptions(),
         ),
         "scn": lambda one, _, b: scn_step(
             ScaledNetwork(one, head), sgd(one, head), b.x_fer, b.y_fer, ScnOptions(), epoch=20

@@ -47,6 +47,7 @@ PHASES = {
     "dmue": {"dmue": 4},
     "ran": {"ran": 4},
     "gacnn": {"gacnn": 4},
+    "ldl_alsg": {"ldl_alsg": 4},
     "pseudo_label": {"warm_start": 3, "pseudo_label": 4},
     "noisy_student": {"warm_start": 3, "round_1": 2, "round_2": 2},
     "uda": {"warm_start": 3, "uda": 4},
