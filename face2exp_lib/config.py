@@ -26,6 +26,7 @@ from face2exp_lib.methods.class_balanced import ClassBalancedOptions
 from face2exp_lib.methods.dmue import DmueOptions
 from face2exp_lib.methods.fixmatch import FixMatchOptions
 from face2exp_lib.methods.gacnn import GacnnOptions
+from face2exp_lib.methods.ipa2lt import Ipa2ltOptions
 from face2exp_lib.methods.ldl_alsg import LdlAlsgOptions
 from face2exp_lib.methods.meta_options import MetaOptions
 from face2exp_lib.methods.meta_pseudo_labels import MetaPseudoLabelsOptions
@@ -171,7 +172,7 @@ class RunConfig:
         device: `auto` takes CUDA, then Apple's MPS, then the CPU.
         meta: loss weights and readings of the paper.
         class_balanced, scn, pseudo_label, uda, fixmatch, noisy_student, meta_pseudo_labels,
-        cake, dmue, ran, gacnn, ldl_alsg: the rivals' own
+        cake, dmue, ran, gacnn, ldl_alsg, ipa2lt: the rivals' own
             options, each with its paper's defaults; those of methods that are not run have no
             effect.
         aug: readings of Aug(x_FR).
@@ -191,6 +192,7 @@ class RunConfig:
     ran: RanOptions = Field(default_factory=RanOptions)
     gacnn: GacnnOptions = Field(default_factory=GacnnOptions)
     ldl_alsg: LdlAlsgOptions = Field(default_factory=LdlAlsgOptions)
+    ipa2lt: Ipa2ltOptions = Field(default_factory=Ipa2ltOptions)
     pseudo_label: PseudoLabelOptions = Field(default_factory=PseudoLabelOptions)
     uda: UdaOptions = Field(default_factory=UdaOptions)
     fixmatch: FixMatchOptions = Field(default_factory=FixMatchOptions)

@@ -18,6 +18,7 @@ from face2exp_lib.methods.class_balanced import CLASS_BALANCED
 from face2exp_lib.methods.dmue import DMUE
 from face2exp_lib.methods.fixmatch import FIXMATCH
 from face2exp_lib.methods.gacnn import GACNN
+from face2exp_lib.methods.ipa2lt import IPA2LT
 from face2exp_lib.methods.ldl_alsg import LDL_ALSG
 from face2exp_lib.methods.meta_face2exp import META
 from face2exp_lib.methods.meta_pseudo_labels import META_PSEUDO_LABELS
@@ -40,6 +41,7 @@ METHODS: dict[str, Method] = {
         RAN,
         GACNN,
         LDL_ALSG,
+        IPA2LT,
         PSEUDO_LABEL,
         NOISY_STUDENT,
         UDA,

@@ -132,6 +132,18 @@ class Rounds:
 
 
 @dataclass(frozen=True)
+class Coders:
+    """Of a method whose network is first trained twice, on either half of the labelled set to label
+    the other, `annotations` in its phase's `extra`, and then begins afresh.
+
+    Attributes:
+        share: of `training.num_steps` for each of the two, by the options.
+    """
+
+    share: Callable[[Any], float]
+
+
+@dataclass(frozen=True)
 class Method:
     """One way to learn; `METHODS` has them by their names.
 
@@ -154,6 +166,7 @@ class Method:
         image_feedback: it measures f_i.
         prepare: adds networks and tensors of its own.
         rounds: None if a run trains each network once.
+        coders: None if nothing but the set labels its images.
     """
 
     name: str
@@ -170,3 +183,4 @@ class Method:
     image_feedback: bool = False
     prepare: Callable[[Preparation], None] | None = None
     rounds: Rounds | None = None
+    coders: Coders | None = None

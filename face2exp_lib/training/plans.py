@@ -5,6 +5,8 @@ method                                  trained           phases
 ======================================  ================  ===============================
 supervised, class_balanced, scn         one network       labels alone
 cake, dmue, ran, gacnn, ldl_alsg        one network       labels alone
+ipa2lt                                  one network       two coders on halves; the
+                                                          method on their labels, too
 pseudo_label, uda, fixmatch             one network       warm start, the method
 noisy_student                           teacher, student  teacher's warm start; rounds
 meta_pseudo_labels                      teacher, student  warm start of both; method;
@@ -41,6 +43,7 @@ from face2exp_lib.methods.supervised import SUPERVISED
 from face2exp_lib.networks import FaceNetwork, must_take, synchronised
 from face2exp_lib.runtime import distributed as world
 from face2exp_lib.runtime.errors import Face2ExpError
+from face2exp_lib.training.coders import coded_phases
 from face2exp_lib.training.phases import Phase, Rate
 from face2exp_lib.training.starts import in_form, initial_network
 
@@ -129,6 +132,10 @@ def plan_run(config: RunConfig, data: RunData, device: torch.device) -> Plan:
         plan.phases.append(_warm_start(config, data, networks, labelled))
     if method.rounds and unlabelled is not None:
         plan.phases += _rounds(config, method.rounds, networks, labelled, unlabelled)
+    elif method.coders:
+        main = _main(config, method, networks, labelled, unlabelled)
+        seed = initial_seed(config, "base")
+        plan.phases += coded_phases(main, method.coders, networks["base"], _rate_b(config), seed)
     else:
         plan.phases.append(_main(config, method, networks, labelled, unlabelled))
     if method.finetunes and config.training.finetune_steps:

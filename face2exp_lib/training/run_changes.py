@@ -65,6 +65,7 @@ KEYS: dict[str, dict[Kind, str]] = {
     "ran": {"noted": "w_region margin", "fixed": "crops region attention"},
     "gacnn": {"fixed": "parts gated points"},
     "ldl_alsg": {"noted": "w_neighbours", "fixed": "neighbours sigma"},
+    "ipa2lt": {"noted": "loss", "fixed": "coder_share"},
     "pseudo_label": {"noted": "w_u ramp_start ramp_end"},
     "uda": {"noted": "w_u confidence temperature tsa"},
     "fixmatch": {"noted": "w_u confidence"},

@@ -28,7 +28,7 @@ FORWARD_MODE = {
     "meta_pseudo_labels.feedback": "jvp",
 }
 # Of a phase's `extra`, what has a row for each labelled image.
-BY_LABELLED = ("labels", "neighbours")
+BY_LABELLED = ("labels", "neighbours", "annotations")
 CHECKED = 64  # images that a process looks at before it tells
 
 

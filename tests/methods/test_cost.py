@@ -17,6 +17,7 @@ from face2exp_lib.methods.dmue import Auxiliaries, DmueOptions, MultiBranchNetwo
 from face2exp_lib.methods.feedback import FeedbackHistory, FeedbackWay
 from face2exp_lib.methods.fixmatch import FixMatchOptions, fixmatch_step
 from face2exp_lib.methods.gacnn import GacnnOptions, GatedNetwork, gacnn_step
+from face2exp_lib.methods.ipa2lt import Ipa2ltOptions, LatentTruth, Transitions, ipa2lt_step
 from face2exp_lib.methods.ldl_alsg import LdlAlsgOptions, ldl_alsg_step
 from face2exp_lib.methods.meta_face2exp import META, MetaOptions, meta_step
 from face2exp_lib.methods.meta_pseudo_labels import (
@@ -102,6 +103,13 @@ def rivals() -> dict[str, Callable[[FaceNetwork, FaceNetwork, StepBatch], Any]]:
             torch.rand(N, 2, 3),
             torch.ones(N, 2),
             LdlAlsgOptions(),
+        ),
+        "ipa2lt": lambda one, _, b: ipa2lt_step(
+            ltnet := LatentTruth(one, Transitions(2, 3)),
+            sgd(ltnet),
+            b.x_fer,
+            torch.stack([b.y_fer, b.y_fer], 1),
+            Ipa2ltOptions(),
         ),
         "scn": lambda one, _, b: scn_step(
             ScaledNetwork(one, head), sgd(one, head), b.x_fer, b.y_fer, ScnOptions(), epoch=20

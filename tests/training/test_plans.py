@@ -48,6 +48,7 @@ PHASES = {
     "ran": {"ran": 4},
     "gacnn": {"gacnn": 4},
     "ldl_alsg": {"ldl_alsg": 4},
+    "ipa2lt": {"coder_1": 1, "coder_2": 1, "ipa2lt": 2},
     "pseudo_label": {"warm_start": 3, "pseudo_label": 4},
     "noisy_student": {"warm_start": 3, "round_1": 2, "round_2": 2},
     "uda": {"warm_start": 3, "uda": 4},
