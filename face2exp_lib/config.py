@@ -172,9 +172,8 @@ class RunConfig:
         device: `auto` takes CUDA, then Apple's MPS, then the CPU.
         meta: loss weights and readings of the paper.
         class_balanced, scn, pseudo_label, uda, fixmatch, noisy_student, meta_pseudo_labels,
-        cake, dmue, ran, gacnn, ldl_alsg, ipa2lt: the rivals' own
-            options, each with its paper's defaults; those of methods that are not run have no
-            effect.
+        cake, dmue, ran, gacnn, ldl_alsg, ipa2lt: the rivals' own options, each with its paper's
+            defaults; those of methods that are not run have no effect.
         aug: readings of Aug(x_FR).
         compute: precision, micro-batches and compilation of the passes.
         telemetry: what is recorded beside the losses.

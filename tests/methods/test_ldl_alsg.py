@@ -24,6 +24,7 @@ from face2exp_lib.methods.ldl_alsg import (
 )
 from face2exp_lib.methods.passes import PLAIN
 from face2exp_lib.networks import FaceNetwork
+from face2exp_lib.runtime import distributed as world
 from face2exp_lib.training.loop import train
 from face2exp_lib.training.plans import plan_run
 from tests.methods.nets import TwoWeights, assert_supervised, descended, rows, sgd, sigmoid
@@ -167,6 +168,31 @@ def test_a_run_with_landmarks_finds_neighbours_and_resumes(
     seen = torch.cat([given.indices_fer for given, _ in phase.steps(0)]).unique()
     changed = (phase.extra["distributions"] != before).any(1).nonzero()[:, 0]
     assert torch.equal(changed, seen)
+
+
+def test_every_process_notes_what_all_of_them_saw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes with a face each, and a third that none of them saw."""
+    elsewhere = {1: torch.tensor([2]), 2: torch.tensor([[0.2, 0.8]])}
+    monkeypatch.setattr(world, "gather", lambda rows: torch.cat([rows, elsewhere[rows.ndim]]))
+    network = Linear(2, 2)
+    noted = torch.eye(2)[[0, 1, 0]]
+    given: Any = SimpleNamespace(
+        networks={"base": network},
+        optimisers={"base": sgd(network)},
+        batch=SimpleNamespace(x_fer=torch.ones(1, 2), y_fer=torch.tensor([0])),
+        indices_fer=torch.tensor([0]),
+        extra={
+            "neighbours": torch.tensor([[1], [0], [0]]),
+            "kernel": torch.ones(3, 1),
+            "distributions": noted,
+        },
+        options=LdlAlsgOptions(),
+        compute=PLAIN,
+        label_smoothing=0.0,
+    )
+    step(given)
+    expected = torch.tensor([[0.5, 0.5], [0, 1], [0.2, 0.8]])
+    assert torch.equal(given.extra["distributions"], expected)
 
 
 def test_a_set_without_landmarks_is_told_of(
