@@ -130,6 +130,17 @@ def test_likeness_of_features_and_branches_by_hand() -> None:
     assert similarity_loss(double((1, 0), (0, 1)), masked(each), labels).item() == 0
 
 
+def test_the_rows_of_likeness_have_length_1() -> None:
+    """Scores (1, 0) and (1, 1): rows (r, r) and (a, b), a and 2 a. Features 1 and 2: both rows are
+    (a, b)."""
+    each = torch.stack(
+        [double((5, 1, 0), (1, 5, 0), (0, 0, 5)), double((5, 1, 1), (1, 5, 1), (0, 0, 5))]
+    )
+    r, a, b = math.sqrt(1 / 2), math.sqrt(1 / 5), math.sqrt(4 / 5)
+    found = similarity_loss(double((1,), (2,)), masked(each), torch.tensor([2, 2]))
+    assert found.item() == pytest.approx(((a - r) ** 2 + (b - r) ** 2) / 4)
+
+
 @pytest.mark.parametrize(
     ("epoch", "expected"),
     [

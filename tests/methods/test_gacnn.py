@@ -102,6 +102,21 @@ def test_patches_and_the_whole_face_stand_side_by_side() -> None:
     assert torch.allclose(read[:, 128:], blocks, atol=1e-6)
 
 
+def test_a_patch_is_what_lies_around_its_centre() -> None:
+    """A mark at the left eye, and the mean of each patch as its vector."""
+    network = gated(Pixels(), gated=False)
+    network.patch_unit = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    x = torch.zeros(1, 2, 32, 32)
+    column, row = (32 * network.centres[PLACES.index((-0.5, 0.0))]).long().tolist()
+    x[0, 1, row - 4 : row + 5, column - 4 : column + 5] = 1
+    read, _ = network.look(x)
+    means = dict(zip(PLACES, read[0, 2:].view(24, 2)[:, 1].tolist(), strict=True))
+    assert means[(-0.5, 0.0)] == pytest.approx(1, abs=0.01)
+    assert {place for place, mean in means.items() if mean > 0} <= {
+        place for place in PLACES if place[0] < 0.2 and place[1] < 0.7
+    }
+
+
 def test_of_the_whole_face_without_a_gate_it_is_the_supervised_step_bit_for_bit() -> None:
     made: list[GatedNetwork] = []
 

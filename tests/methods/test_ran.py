@@ -97,6 +97,23 @@ def test_step_by_hand() -> None:
     assert network.self_attention.weight.abs().max().item() < 1e-12
 
 
+def test_the_biased_loss_moves_the_attention() -> None:
+    """By its own gradient times its weight, beside that of the cross entropy."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(4, 2, 8, 8, generator=generator, dtype=torch.float64)
+    y, found = torch.tensor([0, 1, 0, 1]), []
+    for w_region in (0.0, 3.0):
+        both = WithWeights(ran(Colours()))
+        if w_region:
+            mu = both.network.weigh(both.network.regions(x))[1]
+            weight = both.network.self_attention.weight
+            (slope,) = torch.autograd.grad(region_loss(mu, 0.5), weight)
+        ran_step(both, sgd(both), x, y, RanOptions(w_region=w_region, margin=0.5))
+        found.append(both.network.self_attention.weight.detach())
+    assert slope.abs().max() > 1e-4
+    torch.testing.assert_close(found[1], found[0] - ETA * 3 * slope, atol=1e-12, rtol=0)
+
+
 def test_without_crops_and_attention_it_is_the_supervised_step_bit_for_bit() -> None:
     """The last layer is the backbone's own; it is put back where the helper looks for it."""
     options = RanOptions(crops="none", attention="none")
