@@ -3,8 +3,8 @@ Attention Mechanism, IEEE TIP 2019).
 
 Patches of the feature maps around points of the face, and the whole face: each gets a vector psi
 and a gate alpha in 0 .. 1, both made of its own features alone, so that a covered patch can be told
-by what it shows. The last layer reads all alpha_i psi_i side by side (paper III-B, patch-gated
-units; III-C, global-gated unit), and everything is learnt by the cross entropy.
+by what it shows. The last layer reads all alpha_i psi_i side by side (paper III: patch-gated
+units and a global-gated one), and everything is learnt by the cross entropy.
 
 What is simpler than in the paper, and why. Its 24 points are chosen among 68 landmarks; here five
 are known, and the 24 lie in the frame of these: along the line between the eyes and down from its

@@ -6,7 +6,7 @@ Every face gets several labels, of people and of networks, none of which is take
 1. coders, networks that learn some of the people's labels, label the faces that they did not learn;
 2. LTNet learns from all labels: its network says how probable each latent truth is, p = f(x), and
    each annotator c has a transition matrix T_c of its own, whose row k says how it labels faces of
-   the true class k: P(y_c | x) = p T_c. The loss is - sum_c log P(y_c | x) (paper 3.3).
+   the true class k: P(y_c | x) = p T_c. The loss is - sum_c log P(y_c | x) (paper 3).
 
 T_c begins at the identity, and after each update its rows are the distributions next to what the
 update made of them, with a floor of 0.01 as in the released code. That code divides a row by its

@@ -2,13 +2,13 @@
 Pose and Occlusion Robust Facial Expression Recognition, IEEE TIP 2020).
 
 A face (region 0) and P crops of it go through one network to features F_i, and two attentions say
-how much each counts (paper III-B):
+how much each counts (paper III):
 
     mu_i = sigmoid(q_0' F_i),        F_m = sum mu_i F_i / sum mu_i               (self-attention)
     nu_i = sigmoid(q_1' [F_i : F_m]),
     P_RAN = sum mu_i nu_i [F_i : F_m] / sum mu_i nu_i                        (relation-attention)
 
-The last layer reads P_RAN. The region-biased loss (III-C) wants one crop to count more than the
+The last layer reads P_RAN. The region-biased loss wants one crop to count more than the
 whole face by a margin: L_RB = max(0, alpha - (max_i>0 mu_i - mu_0)), and is added to the cross
 entropy.
 

@@ -30,6 +30,9 @@ def around(centres: Tensor, side: float) -> Tensor:
 def cut(images: Tensor, boxes: Tensor, size: int) -> list[Tensor]:
     """Regions of images or maps, bilinear, what lies outside like the nearest edge.
 
+    Products of matrices, since a box is upright: the gradient of `grid_sample` is added up in any
+    order on a GPU, and a resumed run would not repeat it.
+
     Args:
         images: (N, C, h, w).
         boxes: (N, P, 4) left, top, right, bottom; of one row the same for all images.
@@ -38,17 +41,20 @@ def cut(images: Tensor, boxes: Tensor, size: int) -> list[Tensor]:
     Returns:
         P tensors (N, C, size, size).
     """
-    steps = (torch.arange(size, device=images.device) + 0.5) / size
-    # Not `len(images)`, which an export would take for a constant.
-    boxes = (2 * boxes.to(images) - 1).expand(images.shape[0], -1, -1)
+    height, width = images.shape[2:]
     regions = []
-    for left, top, right, bottom in (box.unbind(1) for box in boxes.unbind(1)):
-        x = left[:, None] + (right - left)[:, None] * steps.to(images)
-        y = top[:, None] + (bottom - top)[:, None] * steps.to(images)
-        grid = torch.stack([x[:, None].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], 3)
-        found = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-        regions.append(found)
+    for left, top, right, bottom in (box.unbind(1) for box in boxes.to(images).unbind(1)):
+        rows, columns = _shares(top, bottom, size, height), _shares(left, right, size, width)
+        regions.append(rows[:, None] @ images @ columns[:, None].mT)
     return regions
+
+
+def _shares(low: Tensor, high: Tensor, size: int, length: int) -> Tensor:
+    """(N, size, length): how much of each pixel of a line a sample between two (N,) ends takes."""
+    steps = (torch.arange(size).to(low) + 0.5) / size
+    places = (low[:, None] + (high - low)[:, None] * steps) * length - 0.5
+    places = places.clamp(0, length - 1)
+    return F.relu(1 - (places[..., None] - torch.arange(length).to(low)).abs())
 
 
 class AtPoints(nn.Module):

@@ -7,7 +7,7 @@ from typing import Any
 from face2exp_lib.config import PUBLISHED, Network, RunConfig
 from face2exp_lib.methods import METHODS
 from face2exp_lib.methods.method import FormContext
-from face2exp_lib.networks import FaceNetwork, build_network
+from face2exp_lib.networks import FaceNetwork, build_network, must_take
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import read_json
 from face2exp_lib.training.stored_weights import HEAD, read_backbone, weights_file
@@ -56,11 +56,15 @@ def in_form(config: RunConfig, network: FaceNetwork, seed: int) -> FaceNetwork:
 
     Args:
         seed: of what the form adds.
+
+    Raises:
+        Face2ExpError: if the backbone does not take the run's views, or lacks what the form needs.
     """
     method = METHODS[config.method]
     if method.form is None:
         return network
     options, data = getattr(config, config.method), config.data
+    must_take(network, config.network.backbone, data.view_size)  # a form may look through it
     return method.form(FormContext(network, options, data.stored_size, data.view_size, seed))
 
 

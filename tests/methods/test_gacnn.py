@@ -25,6 +25,7 @@ from face2exp_lib.networks import FaceNetwork, build_network
 from face2exp_lib.runs.trained import load_trained
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.training.loop import train
+from face2exp_lib.training.plans import initial_form
 from face2exp_lib.training.stored_weights import read_backbone
 from tests.methods.nets import ETA, assert_supervised, images, same, sgd, sigmoid, small, state
 
@@ -150,6 +151,11 @@ def test_maps_are_the_last_that_are_fine_enough(
 def test_a_backbone_of_coarse_tokens_is_refused() -> None:
     with pytest.raises(Face2ExpError, match="no maps of 28 x 28 or finer for views of 224 px"):
         find_maps(build_network("vit_b_32", 7, pretrained=False, seed=0), 224)
+
+
+def test_a_backbone_of_another_size_is_named_first(tiny: Tiny) -> None:
+    with pytest.raises(Face2ExpError, match="vit_b_16 takes no images of 32 px"):
+        initial_form(tiny("method=gacnn", "network.backbone=vit_b_16"), "base")
 
 
 def test_points_of_a_face_move_its_patches() -> None:
