@@ -22,15 +22,21 @@ from face2exp_lib.augmentation.patches import AugOptions
 from face2exp_lib.data.sources import STRICT, Data
 from face2exp_lib.methods import METHODS
 from face2exp_lib.methods.ada_cm import AdaCmOptions
+from face2exp_lib.methods.cake import CakeOptions
 from face2exp_lib.methods.class_balanced import ClassBalancedOptions
+from face2exp_lib.methods.dmue import DmueOptions
 from face2exp_lib.methods.fixmatch import FixMatchOptions
 from face2exp_lib.methods.freematch import FreeMatchOptions
+from face2exp_lib.methods.gacnn import GacnnOptions
+from face2exp_lib.methods.ipa2lt import Ipa2ltOptions
+from face2exp_lib.methods.ldl_alsg import LdlAlsgOptions
 from face2exp_lib.methods.mean_teacher import MeanTeacherOptions
 from face2exp_lib.methods.meta_options import MetaOptions
 from face2exp_lib.methods.meta_pseudo_labels import MetaPseudoLabelsOptions
 from face2exp_lib.methods.noisy_student import NoisyStudentOptions
 from face2exp_lib.methods.passes import Compute
 from face2exp_lib.methods.pseudo_label import PseudoLabelOptions
+from face2exp_lib.methods.ran import RanOptions
 from face2exp_lib.methods.remixmatch import ReMixMatchOptions
 from face2exp_lib.methods.scn import ScnOptions
 from face2exp_lib.methods.uda import UdaOptions
@@ -176,10 +182,10 @@ class RunConfig:
         seed: of weights, draws, batches and views.
         device: `auto` takes CUDA, then Apple's MPS, then the CPU.
         meta: loss weights and readings of the paper.
-        class_balanced, scn, pseudo_label, uda, fixmatch, noisy_student, meta_pseudo_labels: the
+        class_balanced, scn, pseudo_label, uda, fixmatch, noisy_student, meta_pseudo_labels,
+        mean_teacher, remixmatch, freematch, ada_cm, cake, dmue, ran, gacnn, ldl_alsg, ipa2lt: the
             rivals' own options, each with its paper's defaults; those of methods that are not run
             have no effect.
-        mean_teacher, remixmatch, freematch, ada_cm: likewise.
         aug: readings of Aug(x_FR).
         compute: precision, micro-batches and compilation of the passes.
         telemetry: what is recorded beside the losses.
@@ -192,6 +198,12 @@ class RunConfig:
     meta: MetaOptions = Field(default_factory=MetaOptions)
     class_balanced: ClassBalancedOptions = Field(default_factory=ClassBalancedOptions)
     scn: ScnOptions = Field(default_factory=ScnOptions)
+    cake: CakeOptions = Field(default_factory=CakeOptions)
+    dmue: DmueOptions = Field(default_factory=DmueOptions)
+    ran: RanOptions = Field(default_factory=RanOptions)
+    gacnn: GacnnOptions = Field(default_factory=GacnnOptions)
+    ldl_alsg: LdlAlsgOptions = Field(default_factory=LdlAlsgOptions)
+    ipa2lt: Ipa2ltOptions = Field(default_factory=Ipa2ltOptions)
     pseudo_label: PseudoLabelOptions = Field(default_factory=PseudoLabelOptions)
     uda: UdaOptions = Field(default_factory=UdaOptions)
     fixmatch: FixMatchOptions = Field(default_factory=FixMatchOptions)

@@ -14,15 +14,21 @@ here does with `training.ema`.
 """
 
 from face2exp_lib.methods.ada_cm import ADA_CM
+from face2exp_lib.methods.cake import CAKE
 from face2exp_lib.methods.class_balanced import CLASS_BALANCED
+from face2exp_lib.methods.dmue import DMUE
 from face2exp_lib.methods.fixmatch import FIXMATCH
 from face2exp_lib.methods.freematch import FREEMATCH
+from face2exp_lib.methods.gacnn import GACNN
+from face2exp_lib.methods.ipa2lt import IPA2LT
+from face2exp_lib.methods.ldl_alsg import LDL_ALSG
 from face2exp_lib.methods.mean_teacher import MEAN_TEACHER
 from face2exp_lib.methods.meta_face2exp import META
 from face2exp_lib.methods.meta_pseudo_labels import META_PSEUDO_LABELS
 from face2exp_lib.methods.method import Method
 from face2exp_lib.methods.noisy_student import NOISY_STUDENT
 from face2exp_lib.methods.pseudo_label import PSEUDO_LABEL
+from face2exp_lib.methods.ran import RAN
 from face2exp_lib.methods.remixmatch import REMIXMATCH
 from face2exp_lib.methods.scn import SCN
 from face2exp_lib.methods.supervised import SUPERVISED
@@ -34,6 +40,12 @@ METHODS: dict[str, Method] = {
         SUPERVISED,
         CLASS_BALANCED,
         SCN,
+        CAKE,
+        DMUE,
+        RAN,
+        GACNN,
+        LDL_ALSG,
+        IPA2LT,
         PSEUDO_LABEL,
         MEAN_TEACHER,
         NOISY_STUDENT,

@@ -12,6 +12,7 @@ from torch.optim import SGD
 from face2exp_lib.methods.cost import Passes
 from face2exp_lib.methods.feedback import FeedbackHistory
 from face2exp_lib.methods.passes import Compute
+from face2exp_lib.networks import FaceNetwork
 
 Losses = dict[str, Tensor]  # 0-d losses, and what else a step tells
 
@@ -43,6 +44,8 @@ class StepContext:
         label_smoothing: share of each true label that L_s spreads over all classes.
         step: in the phase, from 0.
         progress: share of the phase done before the step, 0 .. 1.
+        points_fer: (N, 5, 2) where the views of the labelled faces show their landmarks, x, y in
+            0 .. 1; of faces without landmarks those of an average one.
         indices_fer, indices_fr: (N,) and (M,) int64, positions of the faces in their sets.
         class_counts: labelled images of each class in their whole set, K numbers.
         generator: of one purpose in this step, on the CPU.
@@ -59,6 +62,7 @@ class StepContext:
     label_smoothing: float
     step: int
     progress: float
+    points_fer: Tensor
     indices_fer: Tensor
     indices_fr: Tensor
     class_counts: list[int]
@@ -66,6 +70,24 @@ class StepContext:
     history: FeedbackHistory
     extra: dict[str, Tensor]
     by_image: bool
+
+
+@dataclass(frozen=True)
+class FormContext:
+    """What a method may make its network from.
+
+    Attributes:
+        network: of one of the backbones, with a last layer of its own.
+        options: as of `StepContext`.
+        stored_size, view_size: S and s, sides of the images and of the views that networks see, px.
+        seed: of further weights.
+    """
+
+    network: FaceNetwork
+    options: Any
+    stored_size: int
+    view_size: int
+    seed: int
 
 
 @dataclass
@@ -78,6 +100,8 @@ class Preparation:
         extra: as of `StepContext`.
         options: as of `StepContext`.
         labels: (number of labelled images,) int64.
+        landmarks: (number of labelled images, 5, 2) px, NaN of faces whose points nobody found;
+            None if the set has none.
         batch_size_fer: N.
         seed: of further weights.
     """
@@ -87,6 +111,7 @@ class Preparation:
     extra: dict[str, Tensor]
     options: Any
     labels: Tensor
+    landmarks: Tensor | None
     batch_size_fer: int
     seed: int
 
@@ -107,6 +132,18 @@ class Rounds:
 
 
 @dataclass(frozen=True)
+class Coders:
+    """Of a method whose network is first trained twice, on either half of the labelled set to label
+    the other, `annotations` in its phase's `extra`, and then begins afresh.
+
+    Attributes:
+        share: of `training.num_steps` for each of the two, by the options.
+    """
+
+    share: Callable[[Any], float]
+
+
+@dataclass(frozen=True)
 class Method:
     """One way to learn; `METHODS` has them by their names.
 
@@ -120,10 +157,16 @@ class Method:
             `adaptation`, A.
         unlabelled: it learns from unlabelled faces, and so has a warm start.
         finetunes: A learns from labels at the end.
+        form: makes the network that is trained, kept and deployed of a backbone's; None for the
+            backbone's own. What it adds lies under other names than `backbone.`, so that the
+            weights of the backbone inside can go to other runs.
+        without_landmarks: what a method with these options does where the labelled set has none, in
+            words; empty if it asks for none.
         whole_batch: a step has to see all of its images, which several processes would share.
         image_feedback: it measures f_i.
         prepare: adds networks and tensors of its own.
         rounds: None if a run trains each network once.
+        coders: None if nothing but the set labels its images.
     """
 
     name: str
@@ -134,7 +177,10 @@ class Method:
     networks: tuple[str, ...] = ("base",)
     unlabelled: bool = True
     finetunes: bool = False
+    form: Callable[[FormContext], FaceNetwork] | None = None
+    without_landmarks: Callable[[Any], str] = lambda options: ""
     whole_batch: bool = False
     image_feedback: bool = False
     prepare: Callable[[Preparation], None] | None = None
     rounds: Rounds | None = None
+    coders: Coders | None = None

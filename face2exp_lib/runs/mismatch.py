@@ -27,8 +27,7 @@ from face2exp_lib.methods.passes import threads
 from face2exp_lib.networks import FaceNetwork, choose_device
 from face2exp_lib.runs.trained import load_trained
 from face2exp_lib.runtime.errors import Face2ExpError
-from face2exp_lib.training.plans import deployed_network, initial_seed
-from face2exp_lib.training.starts import initial_network
+from face2exp_lib.training.plans import deployed_network, initial_form
 
 MOST_FACES = 1000  # of each set
 
@@ -120,8 +119,7 @@ def _read_sets(config: RunConfig, data_root: Path | None, fer: str) -> tuple[Fac
 
 def _initial(config: RunConfig) -> FaceNetwork:
     """The run's network as training builds it."""
-    seed = initial_seed(config, deployed_network(config))
-    network = initial_network(config.network, config.data.num_classes, seed)
+    network = initial_form(config, deployed_network(config))
     return network.to(choose_device(config.device))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from face2exp_lib.config import RunConfig, load_config
 from face2exp_lib.networks import FaceNetwork, build_network, choose_device
 from face2exp_lib.runtime.errors import Face2ExpError
+from face2exp_lib.training.starts import in_form
 from face2exp_lib.training.stored_weights import load_checkpoint
 
 
@@ -22,9 +23,10 @@ def load_trained(run_dir: Path | str) -> tuple[RunConfig, FaceNetwork, dict[str,
     config = load_config(run_dir / "config.yaml")
     path = run_dir / "checkpoints" / "best.pt"
     state = load_checkpoint(path, {"network", "step"})
-    network = build_network(
+    backbone = build_network(
         config.network.backbone, config.data.num_classes, pretrained=False, seed=config.seed
     )
+    network = in_form(config, backbone, config.seed)
     try:
         network.load_state_dict(state["network"])
     except (AttributeError, RuntimeError, TypeError) as error:

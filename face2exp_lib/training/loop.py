@@ -47,6 +47,7 @@ from face2exp_lib.training.run_changes import (
 )
 from face2exp_lib.training.run_checks import (
     about_patches,
+    about_points,
     faces_to_be_read,
     must_be_readable,
     must_keep_what_it_chose,
@@ -130,8 +131,8 @@ def _train(
     place = restore_state(run_dir, plan)
     must_keep_what_it_chose(plan.phases[place.phase], sets)
     if writes:
-        patches = about_patches(config, data)
-        for note in [*data.notes(), *([patches] if patches else [])]:
+        points = about_patches(config, data), about_points(config, data)
+        for note in [*data.notes(), *filter(None, points)]:
             tqdm.write(f"{run_dir.name}: {note}", file=sys.stderr)
         keys = (
             changed_keys(load_config(run_dir / "config.yaml"), config, data_root) if goes_on else {}

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from face2exp_lib.augmentation.apply import apply_view
-from face2exp_lib.augmentation.draw import draw_conventional, draw_extensive
-from face2exp_lib.augmentation.patches import draw_aug
+from face2exp_lib.augmentation.draw import View, draw_conventional, draw_extensive
+from face2exp_lib.augmentation.patches import draw_aug, move_points
 from face2exp_lib.config import RunConfig
 from face2exp_lib.data.batches import Batch, ChosenFaces, DecodedFaces, StepFaces, step_batches
 from face2exp_lib.methods.cost import Passes
@@ -159,7 +159,12 @@ class Phase:
         self.extra = dict(state["extra"])
 
     def _context(self, step: int, fer: Batch, fr: Batch | None) -> StepContext:
-        x_fer = self._view(fer, self.config.training.view_fer, "fer", step)
+        data = self.config.data
+        drawn = self._drawn(fer, self.config.training.view_fer, "fer", step)
+        x_fer = self._seen(fer, drawn)
+        points_fer = move_points(
+            fer.landmarks / data.stored_size, drawn, data.view_size / data.stored_size
+        )
         no_faces = x_fer[:0]
         batch = StepBatch(
             x_fer=x_fer,
@@ -177,6 +182,7 @@ class Phase:
             label_smoothing=self.config.training.label_smoothing,
             step=step,
             progress=step / self.num_steps,
+            points_fer=points_fer.to(self.device),
             indices_fer=fer.indices,
             indices_fr=fer.indices[:0] if fr is None else fr.indices,
             class_counts=self.class_counts,
@@ -205,6 +211,9 @@ class Phase:
 
     def _view(self, faces: Batch, kind: str, purpose: str, step: int) -> Tensor:
         """Views of one of the kinds `conventional`, `extensive` and `aug`, the whole Aug(.)."""
+        return self._seen(faces, self._drawn(faces, kind, purpose, step))
+
+    def _drawn(self, faces: Batch, kind: str, purpose: str, step: int) -> View:
         data = self.config.data
         generator = self.generator(purpose, step=step)
         crop_fraction = data.view_size / data.stored_size
@@ -223,5 +232,8 @@ class Phase:
             )
         else:
             drawn = DRAW[kind](total, generator, crop_fraction=crop_fraction)
-        drawn = drawn.rows(mine).to(self.device)
-        return apply_view(faces.images.to(self.device), drawn, data.view_size)
+        return drawn.rows(mine)
+
+    def _seen(self, faces: Batch, drawn: View) -> Tensor:
+        images = faces.images.to(self.device)
+        return apply_view(images, drawn.to(self.device), self.config.data.view_size)

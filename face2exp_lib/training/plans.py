@@ -4,6 +4,9 @@
 method                                  trained           phases
 ======================================  ================  ===============================
 supervised, class_balanced, scn         one network       labels alone
+cake, dmue, ran, gacnn, ldl_alsg        one network       labels alone
+ipa2lt                                  one network       two coders on halves; the
+                                                          method on their labels, too
 pseudo_label, uda, fixmatch             one network       warm start, the method
 freematch, remixmatch, ada_cm           one network       warm start, the method
 mean_teacher                            student           its teacher's warm start; method
@@ -25,11 +28,13 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from face2exp_lib.config import RunConfig
 from face2exp_lib.data.batches import DecodedFaces, StepFaces
+from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.splits import RunData
 from face2exp_lib.data.stream import unlabelled_faces
 from face2exp_lib.evaluation.inference import predict_faces
@@ -40,8 +45,9 @@ from face2exp_lib.methods.supervised import SUPERVISED
 from face2exp_lib.networks import FaceNetwork, must_take, synchronised
 from face2exp_lib.runtime import distributed as world
 from face2exp_lib.runtime.errors import Face2ExpError
+from face2exp_lib.training.coders import coded_phases
 from face2exp_lib.training.phases import Phase, Rate
-from face2exp_lib.training.starts import initial_network
+from face2exp_lib.training.starts import in_form, initial_network
 
 APART = 1_000_003  # of the seeds of two networks' weights (paper 3.1: weights of their own)
 
@@ -78,6 +84,12 @@ def initial_seed(config: RunConfig, network: str) -> int:
     return config.seed + APART * (network == "adaptation")
 
 
+def initial_form(config: RunConfig, network: str) -> FaceNetwork:
+    """A network of the run, `base` or `adaptation`, as its training begins with it."""
+    seed = initial_seed(config, network)
+    return in_form(config, initial_network(config.network, config.data.num_classes, seed), seed)
+
+
 def deployed_network(config: RunConfig) -> str:
     """The network that evaluation and prediction use."""
     return METHODS[config.method].networks[-1]
@@ -108,10 +120,7 @@ def plan_run(config: RunConfig, data: RunData, device: torch.device) -> Plan:
     """
     method = METHODS[config.method]
     networks: dict[str, nn.Module] = {
-        name: initial_network(
-            config.network, config.data.num_classes, initial_seed(config, name)
-        ).to(device)
-        for name in method.networks
+        name: initial_form(config, name).to(device) for name in method.networks
     }
     must_take(networks["base"], config.network.backbone, config.data.view_size)
     if config.compute.batch_norm == "sync" and world.size() > 1:
@@ -125,6 +134,10 @@ def plan_run(config: RunConfig, data: RunData, device: torch.device) -> Plan:
         plan.phases.append(_warm_start(config, data, dict(networks), labelled))
     if method.rounds and unlabelled is not None:
         plan.phases += _rounds(config, method.rounds, networks, labelled, unlabelled)
+    elif method.coders:
+        main = _main(config, method, networks, labelled, unlabelled)
+        seed = initial_seed(config, "base")
+        plan.phases += coded_phases(main, method.coders, networks["base"], _rate_b(config), seed)
     else:
         plan.phases.append(_main(config, method, networks, labelled, unlabelled))
     if method.finetunes and config.training.finetune_steps:
@@ -187,6 +200,7 @@ def _main(
         {},
         options,
         labelled.labels,
+        _found_landmarks(labelled.faces),
         training.batch_size_fer,
         config.seed + 2 * APART,
     )
@@ -206,6 +220,15 @@ def _main(
     )
     phase.extra |= run.extra
     return phase
+
+
+def _found_landmarks(faces: FaceSet) -> Tensor | None:
+    if faces.landmarks is None:
+        return None
+    points = torch.from_numpy(faces.landmarks.astype(np.float32))
+    if faces.canonical is not None:
+        points[torch.from_numpy(faces.canonical)] = torch.nan
+    return points
 
 
 def _finetune(config: RunConfig, networks: dict[str, nn.Module], labelled: DecodedFaces) -> Phase:

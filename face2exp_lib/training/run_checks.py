@@ -27,6 +27,8 @@ FORWARD_MODE = {
     "meta.reweight": "image",
     "meta_pseudo_labels.feedback": "jvp",
 }
+# Of a phase's `extra`, what has a row for each labelled image.
+BY_LABELLED = ("labels", "neighbours", "annotations")
 CHECKED = 64  # images that a process looks at before it tells
 
 
@@ -76,6 +78,17 @@ def about_patches(config: RunConfig, data: RunData) -> str | None:
         f"note: {faces.name} comes without landmarks, so the patches of Aug lie at those of an "
         "average aligned face. That suits archives of aligned faces; for other photos make a "
         "table with `face2exp data landmarks` and name it as data.unlabelled.landmarks"
+    )
+
+
+def about_points(config: RunConfig, data: RunData) -> str | None:
+    """What to tell of a method that looks at landmarks which the labelled set lacks."""
+    without = METHODS[config.method].without_landmarks(getattr(config, config.method, None))
+    if data.labelled.landmarks is not None or not without:
+        return None
+    return (
+        f"note: {data.labelled.name} comes without landmarks, so method {config.method} {without}: "
+        "make a table with `face2exp data landmarks` and name it as data.labelled.landmarks"
     )
 
 
@@ -142,7 +155,7 @@ class _Readings(Dataset[Any]):
 
 def must_keep_what_it_chose(phase: Phase, sets: dict[str, dict[str, Any]]) -> None:
     """What a method keeps of images by their places in a set goes with the set."""
-    for kept, name in (("labels", "labelled"), ("rows", "unlabelled")):
+    for kept, name in (*((kept, "labelled") for kept in BY_LABELLED), ("rows", "unlabelled")):
         if kept in phase.extra and name in sets:
             raise Face2ExpError(
                 f"method {phase.config.method}: the {name} set has changed since the run began, "

@@ -4,8 +4,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from face2exp_lib.config import PUBLISHED, Network
-from face2exp_lib.networks import FaceNetwork, build_network
+from face2exp_lib.config import PUBLISHED, Network, RunConfig
+from face2exp_lib.methods import METHODS
+from face2exp_lib.methods.method import FormContext
+from face2exp_lib.networks import FaceNetwork, build_network, must_take
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import read_json
 from face2exp_lib.training.stored_weights import HEAD, read_backbone, weights_file
@@ -47,6 +49,23 @@ def initial_network(network: Network, num_classes: int, seed: int) -> FaceNetwor
     if unknown or not all(name.startswith(HEAD) for name in lacking):
         raise Face2ExpError(_do_not_fit(network))
     return made
+
+
+def in_form(config: RunConfig, network: FaceNetwork, seed: int) -> FaceNetwork:
+    """A backbone's network in the form that the run's method trains and deploys.
+
+    Args:
+        seed: of what the form adds.
+
+    Raises:
+        Face2ExpError: if the backbone does not take the run's views, or lacks what the form needs.
+    """
+    method = METHODS[config.method]
+    if method.form is None:
+        return network
+    options, data = getattr(config, config.method), config.data
+    must_take(network, config.network.backbone, data.view_size)  # a form may look through it
+    return method.form(FormContext(network, options, data.stored_size, data.view_size, seed))
 
 
 def _do_not_fit(network: Network) -> str:

@@ -17,6 +17,7 @@ from face2exp_lib.runtime.storage import write_bytes
 
 SUFFIX = ".safetensors"
 HEAD = "fc."  # of `FaceNetwork`: what the names of its last layer's weights begin with
+INSIDE = "backbone."  # the same of a backbone's own weights in a network that a method built of it
 
 
 def save_checkpoint(path: Path | str, state: dict[str, Any]) -> None:
@@ -112,9 +113,9 @@ def _of_run(file: Path) -> BackboneWeights:
     try:
         text = path.read_text(encoding="utf-8")
         backbone = str(yaml.safe_load(text)["network"]["backbone"])
-        tensors = {
-            name: tensor for name, tensor in state["network"].items() if not name.startswith(HEAD)
-        }
+        weights = state["network"]
+        inside = {n.removeprefix(INSIDE): t for n, t in weights.items() if n.startswith(INSIDE)}
+        tensors = {n: t for n, t in (inside or weights).items() if not n.startswith(HEAD)}
     except (OSError, UnicodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise Face2ExpError(f"{path.parent}: no run directory that can be read: {error}") from error
     return BackboneWeights(file, backbone, tensors, {"config": text, "step": state["step"]})

@@ -9,20 +9,27 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from face2exp_lib.methods.ada_cm import AdaCmOptions, ada_cm_step
+from face2exp_lib.methods.cake import CakeOptions, cake_step
+from face2exp_lib.methods.cake import form as cake_form
 from face2exp_lib.methods.class_balanced import class_balanced_step
 from face2exp_lib.methods.feedback import FeedbackHistory
 from face2exp_lib.methods.fixmatch import FixMatchOptions, fixmatch_step
 from face2exp_lib.methods.freematch import FreeMatchOptions, freematch_step
+from face2exp_lib.methods.gacnn import GacnnOptions, gacnn_step
+from face2exp_lib.methods.gacnn import form as gacnn_form
+from face2exp_lib.methods.ldl_alsg import LdlAlsgOptions, ldl_alsg_step
 from face2exp_lib.methods.mean_teacher import MeanTeacherOptions, mean_teacher_step
 from face2exp_lib.methods.meta_face2exp import MetaOptions, meta_step
 from face2exp_lib.methods.meta_pseudo_labels import (
     MetaPseudoLabelsOptions,
     meta_pseudo_labels_step,
 )
-from face2exp_lib.methods.method import StepBatch
+from face2exp_lib.methods.method import FormContext, StepBatch
 from face2exp_lib.methods.noisy_student import NoisyStudentOptions, noisy_student_step
 from face2exp_lib.methods.passes import PLAIN, Compute
 from face2exp_lib.methods.pseudo_label import PseudoLabelOptions, pseudo_label_step
+from face2exp_lib.methods.ran import RanOptions, WithWeights, ran_step
+from face2exp_lib.methods.ran import form as ran_form
 from face2exp_lib.methods.remixmatch import ReMixMatchOptions, TurnedNetwork, remixmatch_step
 from face2exp_lib.methods.scn import ScaledNetwork, ScnOptions, build_importance_head, scn_step
 from face2exp_lib.methods.supervised import supervised_step
@@ -30,6 +37,7 @@ from face2exp_lib.methods.uda import UdaOptions, uda_step
 from face2exp_lib.networks import FaceNetwork
 from tests.methods.nets import images, sgd, small, state
 
+Form = Callable[[FormContext], FaceNetwork]
 Step = Callable[[FaceNetwork, FaceNetwork, StepBatch, Compute], dict[str, Tensor]]
 
 
@@ -57,6 +65,25 @@ def remixmatch(
         generator=generator,
         compute=compute,
     )
+
+
+def formed(form: Form, network: FaceNetwork, options: Any) -> Any:
+    like = next(network.parameters())
+    return form(FormContext(network, options, 40, 32, 0)).to(like)
+
+
+def ran(one: FaceNetwork, _: FaceNetwork, batch: StepBatch, compute: Compute) -> dict[str, Tensor]:
+    network, options = WithWeights(formed(ran_form, one, RanOptions())), RanOptions(margin=1.0)
+    found = ran_step(network, sgd(network), batch.x_fer, batch.y_fer, options, None, compute)
+    return found | dict(network.named_parameters())
+
+
+def gacnn(
+    one: FaceNetwork, _: FaceNetwork, batch: StepBatch, compute: Compute
+) -> dict[str, Tensor]:
+    network = formed(gacnn_form, one, GacnnOptions(parts="whole"))
+    found = gacnn_step(network, sgd(network), batch.x_fer, batch.y_fer, None, compute)
+    return found | dict(network.named_parameters())
 
 
 def meta_pseudo_labels(
@@ -116,6 +143,21 @@ STEPS: dict[str, Step] = {
         one, sgd(one), b.x_fer, b.y_fer, torch.arange(1, 8).to(b.x_fer), compute
     ),
     "scn": scn,
+    "cake": lambda one, _, b, compute: cake_step(
+        formed(cake_form, one, CakeOptions()), sgd(one), b.x_fer, b.y_fer, compute
+    ),
+    "ran": ran,
+    "ldl_alsg": lambda one, _, b, compute: ldl_alsg_step(
+        one,
+        sgd(one),
+        b.x_fer,
+        b.y_fer,
+        torch.linspace(0, 1, 6 * 2 * 7).view(6, 2, 7).to(b.x_fer).softmax(2),
+        torch.linspace(0, 1, 12).view(6, 2).to(b.x_fer),
+        LdlAlsgOptions(),
+        compute,
+    ),
+    "gacnn": gacnn,
     "pseudo_label": lambda one, _, b, compute: pseudo_label_step(
         one, sgd(one), b, PseudoLabelOptions(), 0.5, compute
     ),

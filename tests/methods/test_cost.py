@@ -11,11 +11,16 @@ from torch.optim import SGD
 
 from face2exp_lib.methods import METHODS
 from face2exp_lib.methods.ada_cm import AdaCmOptions, ada_cm_step
+from face2exp_lib.methods.cake import cake_step
 from face2exp_lib.methods.class_balanced import class_balanced_step
 from face2exp_lib.methods.cost import Passes, looking
+from face2exp_lib.methods.dmue import Auxiliaries, DmueOptions, MultiBranchNetwork, dmue_step
 from face2exp_lib.methods.feedback import FeedbackHistory, FeedbackWay
 from face2exp_lib.methods.fixmatch import FixMatchOptions, fixmatch_step
 from face2exp_lib.methods.freematch import FreeMatchOptions, freematch_step
+from face2exp_lib.methods.gacnn import GacnnOptions, GatedNetwork, gacnn_step
+from face2exp_lib.methods.ipa2lt import Ipa2ltOptions, LatentTruth, Transitions, ipa2lt_step
+from face2exp_lib.methods.ldl_alsg import LdlAlsgOptions, ldl_alsg_step
 from face2exp_lib.methods.mean_teacher import MeanTeacherOptions, mean_teacher_step
 from face2exp_lib.methods.meta_face2exp import META, MetaOptions, meta_step
 from face2exp_lib.methods.meta_pseudo_labels import (
@@ -25,6 +30,7 @@ from face2exp_lib.methods.meta_pseudo_labels import (
 from face2exp_lib.methods.method import Method, StepBatch
 from face2exp_lib.methods.noisy_student import NoisyStudentOptions, noisy_student_step
 from face2exp_lib.methods.pseudo_label import PseudoLabelOptions, pseudo_label_step
+from face2exp_lib.methods.ran import FIXED, RanOptions, RegionNetwork, WithWeights, ran_step
 from face2exp_lib.methods.remixmatch import ReMixMatchOptions, TurnedNetwork, remixmatch_step
 from face2exp_lib.methods.scn import ImportanceHead, ScaledNetwork, ScnOptions, scn_step
 from face2exp_lib.methods.supervised import supervised_step
@@ -39,11 +45,12 @@ class Counted(FaceNetwork):
 
     def __init__(self, counts: dict[str, int]) -> None:
         super().__init__()
-        self.fc, self.counts = nn.Linear(4, 3), counts
-        self.fc.register_forward_hook(self._count)
+        self.fc, self.counts, self.images = nn.Linear(4, 3), counts, nn.Identity()
+        self.images.register_forward_hook(self._count)
+        self.slope = nn.Parameter(torch.ones(1))  # of the features, so that they pass a gradient
 
     def features(self, x: Tensor) -> Tensor:
-        return x.flatten(1)
+        return self.images(self.slope * x.flatten(1))
 
     def _count(self, _: nn.Module, inputs: tuple[Tensor], logits: Tensor) -> None:
         self.counts["forward"] += len(logits)
@@ -65,10 +72,49 @@ def meta(one: nn.Module, other: nn.Module, batch: StepBatch, options: MetaOption
 
 def rivals() -> dict[str, Callable[[FaceNetwork, FaceNetwork, StepBatch], Any]]:
     generator, head, turns = torch.Generator(), ImportanceHead(4), nn.Linear(4, 4)
+    generator, head, auxiliaries = torch.Generator(), ImportanceHead(4), Auxiliaries(4, 3)
     return {
         "supervised": lambda one, _, b: supervised_step(one, sgd(one), b.x_fer, b.y_fer),
         "class_balanced": lambda one, _, b: class_balanced_step(
             one, sgd(one), b.x_fer, b.y_fer, torch.ones(3)
+        ),
+        "cake": lambda one, _, b: cake_step(one, sgd(one), b.x_fer, b.y_fer),
+        "dmue": lambda one, _, b: dmue_step(
+            MultiBranchNetwork(one, auxiliaries),
+            sgd(one, auxiliaries),
+            b.x_fer,
+            b.y_fer,
+            DmueOptions(),
+            0,
+        ),
+        "ran": lambda one, _, b: ran_step(
+            regions := WithWeights(RegionNetwork(one, torch.tensor(FIXED), RanOptions())),
+            sgd(regions),
+            b.x_fer.view(-1, 1, 2, 2),
+            b.y_fer,
+            RanOptions(),
+        ),
+        "gacnn": lambda one, _, b: gacnn_step(
+            gated := GatedNetwork(one, GacnnOptions(parts="whole"), torch.rand(5, 2), 2),
+            sgd(gated),
+            b.x_fer,
+            b.y_fer,
+        ),
+        "ldl_alsg": lambda one, _, b: ldl_alsg_step(
+            one,
+            sgd(one),
+            b.x_fer,
+            b.y_fer,
+            torch.rand(N, 2, 3),
+            torch.ones(N, 2),
+            LdlAlsgOptions(),
+        ),
+        "ipa2lt": lambda one, _, b: ipa2lt_step(
+            ltnet := LatentTruth(one, Transitions(2, 3)),
+            sgd(ltnet),
+            b.x_fer,
+            torch.stack([b.y_fer, b.y_fer], 1),
+            Ipa2ltOptions(),
         ),
         "scn": lambda one, _, b: scn_step(
             ScaledNetwork(one, head), sgd(one, head), b.x_fer, b.y_fer, ScnOptions(), epoch=20

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 
 from face2exp_lib.config import RunConfig
 from face2exp_lib.methods import METHODS
+from face2exp_lib.methods.dmue import Auxiliaries
 from face2exp_lib.methods.passes import labelled_loss
 from face2exp_lib.methods.uda import annealed_loss
-from face2exp_lib.networks import build_network
-from face2exp_lib.training.plans import initial_seed, plan_run
+from face2exp_lib.training.plans import initial_form, plan_run
 from tests.methods.nets import rows
 from tests.run_data import run_data
 
@@ -52,11 +52,15 @@ def test_a_phase_learns_from_smoothed_labels(
     )
     config = tiny(f"method={method}", "training.label_smoothing=0.3", *changes)
     plan = plan_run(config, run_data(config, squares_root), torch.device("cpu"))
-    head = deepcopy(plan.networks.get("importance"))  # SCN's, which scales the logits
+    beside = deepcopy(plan.networks)  # what scales the logits: of SCN, of DMUE
     given, losses = next(plan.phases[index].steps(0))
-    network = build_network("small", 7, pretrained=False, seed=initial_seed(config, name))
+    network = initial_form(config, name)
     features, labels = network.features(given.batch.x_fer), given.batch.y_fer
-    logits = network.head(features) * (head(features)[:, None] if head else 1)
+    logits = network.head(features)
+    if "importance" in beside:
+        logits = logits * beside["importance"](features)[:, None]
+    if isinstance(auxiliaries := beside.get("auxiliaries"), Auxiliaries):
+        logits = logits * auxiliaries.confidence(features, labels, 7)[:, None]
     log_p = logits.log_softmax(1)
     plain, spread = -log_p.gather(1, labels[:, None]).mean(), -log_p.mean()
     expected = (0.7 * plain + 0.3 * spread).item()

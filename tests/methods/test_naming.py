@@ -230,6 +230,7 @@ def test_a_run_draws_by_the_generator_of_its_step() -> None:
         label_smoothing=0.0,
         step=0,
         progress=0.0,
+        points_fer=torch.zeros(1, 5, 2),
         indices_fer=torch.tensor([0]),
         indices_fr=torch.tensor([0]),
         class_counts=[1, 1],

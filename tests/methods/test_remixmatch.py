@@ -224,7 +224,7 @@ def test_only_the_labelled_pass_moves_the_running_statistics() -> None:
 def test_the_layer_of_turns_is_a_function_of_its_seed_alone() -> None:
     def layer(seed: int) -> list[Tensor]:
         networks: dict[str, nn.Module] = {"base": small()}
-        run = Preparation(networks, dict(networks), {}, None, torch.zeros(1), 1, seed)
+        run = Preparation(networks, dict(networks), {}, None, torch.zeros(1), None, 1, seed)
         prepare(run)
         assert networks["base"] is run.networks["base"]  # as it was, and deployed
         assert isinstance(run.trained["base"], TurnedNetwork)

@@ -51,7 +51,7 @@ def taken(
     labels = torch.arange(len(class_counts)).repeat_interleave(torch.tensor(class_counts))
     networks: dict[str, nn.Module] = {"base": network}
     number = len(batches[0].y_fer)
-    run = Preparation(networks, dict(networks), {}, chosen, labels, number, seed=1)
+    run = Preparation(networks, dict(networks), {}, chosen, labels, None, number, seed=1)
     if method.prepare:
         method.prepare(run)
     optimiser = SGD(run.trained["base"].parameters(), lr=eta, momentum=momentum)
@@ -68,6 +68,7 @@ def taken(
             label_smoothing=0.0,
             step=step,
             progress=progress,
+            points_fer=torch.zeros(number, 5, 2),
             indices_fer=torch.arange(number),
             indices_fr=torch.arange(len(batch.x_fr)),
             class_counts=list(class_counts),

@@ -15,6 +15,7 @@ from face2exp_lib.data.sets.labels import class_names
 from face2exp_lib.networks import Backbone, FaceNetwork, build_network
 from face2exp_lib.runs.explain import explain, explain_images, side_by_side
 from face2exp_lib.runtime.errors import Face2ExpError
+from face2exp_lib.training.plans import initial_form
 from tests.runs.test_predict import UpperLeft
 
 pytest.importorskip("captum", reason="the explain extra is not installed")
@@ -106,6 +107,18 @@ def test_maps_of_a_resnet(config_path: Path) -> None:
     network = build_network("resnet18", 7, pretrained=False, seed=0)
     _, _, heat = explain(config, network, red(slice(4, 12)))
     assert heat.shape == (32, 32)
+
+
+@pytest.mark.parametrize("method", ["cake", "ran", "gacnn"])
+def test_maps_of_networks_of_other_forms(config_path: Path, method: str) -> None:
+    """Of the face's own row, where crops of it pass beside it."""
+    config = load_config(config_path, [f"method={method}"])
+    network = initial_form(config, "base")
+    seen: list[Tensor] = []
+    network.last_maps.register_forward_hook(lambda _, __, found: seen.append(found))
+    _, _, heat = explain(config, network, red(slice(4, 12)))
+    assert heat.shape == (32, 32)
+    assert {len(found) for found in seen} == {6 if method == "ran" else 1}
 
 
 @pytest.mark.parametrize("backbone", ["resnet50", "resnet18", "small"])

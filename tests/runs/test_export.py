@@ -23,6 +23,7 @@ from face2exp_lib.runs.card import weights_terms
 from face2exp_lib.runs.export import Deployed, check_agreement, export_run, onnx_model
 from face2exp_lib.runs.trained import load_trained
 from face2exp_lib.runtime.errors import Face2ExpError
+from face2exp_lib.training.plans import initial_form
 
 onnx = pytest.importorskip("onnx", reason="the export extra is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the export extra is not installed")
@@ -99,6 +100,14 @@ def test_preprocessing_inside_is_that_of_evaluation(stored: int, view: int) -> N
 def model(finished_runs: dict[str, Path]) -> tuple[RunConfig, Any, Any]:
     config, network, _ = load_trained(finished_runs["meta"])
     return config, network.eval(), onnx_model(config, network.eval())
+
+
+@pytest.mark.parametrize("method", ["ran", "gacnn"])
+def test_networks_of_other_forms_are_exported(tiny: Callable[..., RunConfig], method: str) -> None:
+    config = tiny(f"method={method}")
+    network = initial_form(config, "base").eval()
+    stored = onnx_model(config, network).SerializeToString()
+    assert check_agreement(stored, config, network, None).largest < 1e-4
 
 
 @pytest.mark.parametrize("change", [0.1, np.nan])

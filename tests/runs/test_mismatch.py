@@ -62,17 +62,16 @@ def test_faces_are_drawn_by_seed(finished_runs: dict[str, Path], squares_root: P
     assert other["after"] != first["after"]
 
 
-@pytest.mark.parametrize("method", ["meta", "supervised"])
+@pytest.mark.parametrize("method", ["meta", "supervised", "cake"])
 def test_initial_weights_are_those_that_training_begins_with(
     finished_runs: dict[str, Path], squares_root: Path, tmp_path: Path, method: str
 ) -> None:
     """A run whose rates are 0 ends with the weights that it began with."""
     from face2exp_lib.training.loop import train
 
-    config = load_config(
-        finished_runs[method] / "config.yaml",
-        [f"training.{key}=0" for key in ("eta_a", "eta_b", "eta_finetune", "momentum_b")],
-    )
+    rates = ("eta_a", "eta_b", "eta_finetune", "momentum_b")
+    changes = [f"method={method}", *(f"training.{key}=0" for key in rates)]
+    config = load_config(finished_runs["meta"] / "config.yaml", changes)
     train(config, tmp_path / "run", squares_root)
     _, untrained, _ = load_trained(tmp_path / "run")
     for name, weights in mismatch._initial(config).named_parameters():

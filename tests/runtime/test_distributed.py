@@ -311,6 +311,8 @@ def test_what_cannot_be_shared_is_named(
         must_part(tiny())
     with pytest.raises(Face2ExpError, match="method scn compares the images of a whole batch"):
         must_part(tiny("method=scn", "training.batch_size_fr=6"))
+    with pytest.raises(Face2ExpError, match="method dmue compares the images of a whole batch"):
+        must_part(tiny("method=dmue", "training.batch_size_fr=6"))
     sync = tiny("compute.batch_norm=sync", "training.batch_size_fr=6")
     must_part(sync)
     for change, name in {

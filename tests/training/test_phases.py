@@ -230,3 +230,27 @@ def test_optimisers_have_the_momentum_and_decay_that_were_asked_for(
     assert phase.optimisers["base"].param_groups[0]["momentum"] == 0.9
     assert phase.optimisers["adaptation"].param_groups[0]["momentum"] == 0
     assert phase.optimisers["base"].param_groups[0]["weight_decay"] == 0.01
+
+
+def test_a_step_knows_where_its_views_show_the_points(make_phase: Callable[..., Phase]) -> None:
+    """Black faces with a white spot at the nose, whose place in the view is measured."""
+    phase = make_phase(networks="base", meta=False)
+    decoded = phase.labelled.decoded
+    assert decoded is not None
+    images, landmarks = (values.clone() for values in decoded)
+    images.zero_()
+    for index, (column, row) in enumerate(landmarks[:, 2].long().tolist()):
+        column, row = column + index % 5 - 2, row - index % 7
+        landmarks[index, 2] = torch.tensor([column + 0.5, row + 0.5])
+        images[index, :, row - 1 : row + 2, column - 1 : column + 2] = 255
+    phase.labelled.decoded = images, landmarks
+    seen = 0
+    for given, _ in phase.steps(0):
+        light = given.batch.x_fer.mean(1)
+        light = light - light.amin((1, 2), keepdim=True)
+        grid = (torch.arange(32) + 0.5) / 32
+        total = light.sum((1, 2))
+        x, y = (light.sum(1) * grid).sum(1) / total, (light.sum(2) * grid).sum(1) / total
+        assert torch.allclose(given.points_fer[:, 2], torch.stack([x, y], 1), atol=0.5 / 32)
+        seen += len(x)
+    assert seen == 24

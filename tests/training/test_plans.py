@@ -44,6 +44,12 @@ PHASES = {
     "supervised": {"supervised": 4},
     "class_balanced": {"class_balanced": 4},
     "scn": {"scn": 4},
+    "cake": {"cake": 4},
+    "dmue": {"dmue": 4},
+    "ran": {"ran": 4},
+    "gacnn": {"gacnn": 4},
+    "ldl_alsg": {"ldl_alsg": 4},
+    "ipa2lt": {"coder_1": 1, "coder_2": 1, "ipa2lt": 2},
     "pseudo_label": {"warm_start": 3, "pseudo_label": 4},
     "noisy_student": {"warm_start": 3, "round_1": 2, "round_2": 2},
     "uda": {"warm_start": 3, "uda": 4},
@@ -117,7 +123,7 @@ def assert_equal(one: Any, other: Any) -> None:
 def test_a_run_counts_what_goes_through_its_networks(
     make_plan: Callable[..., Plan], method: str
 ) -> None:
-    """Forward by hooks on the last layers; backward where these get a gradient."""
+    """Forward by hooks on the last maps; backward where these get a gradient."""
     plan = make_plan(f"method={method}")
     counted: Counter[str] = Counter()
 
@@ -127,7 +133,7 @@ def test_a_run_counts_what_goes_through_its_networks(
             output.register_hook(lambda grad: counted.update(backward=len(grad)))
 
     for network in plan.validated.values():
-        network.head.register_forward_hook(forward)
+        network.last_maps.register_forward_hook(forward)
     for phase in plan.phases:
         counted.clear()
         for _ in phase.steps(0):
