@@ -88,12 +88,22 @@ class Killed(BaseException):
     """Stands for a kill: nothing in the library catches it."""
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("workers", "unit"), [(0, "batch"), (2, "batch"), (0, "image")])
 def test_killed_and_resumed(
-    streaming: Tiny, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+    streaming: Tiny,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
+    unit: str,
 ) -> None:
     """Bit for bit, over the end of an epoch: 12 images, batches of 5, 6 steps; whatever workers."""
-    steps = ("training.num_steps=6", "training.warm_start_steps=0", "training.finetune_steps=0")
+    steps: tuple[str, ...] = (
+        "training.num_steps=6",
+        "training.warm_start_steps=0",
+        "training.finetune_steps=0",
+    )
+    steps = (*steps, f"meta.feedback_unit={unit}", "meta.feedback_norm=standard")
     train(streaming(*steps), tmp_path / "whole", root)
     config = streaming(*steps, f"data.num_workers={workers}")
     finite = training._finite
