@@ -1,6 +1,6 @@
 # %% question
 """
-**1.** Seven classes, two annotators who agree on 80 % of the faces. How often is each of them right, if errors are spread
+Seven classes, two annotators who agree on 80 % of the faces. How often is each of them right, if errors are spread
 evenly over the other classes? Solve the quadratic equation by hand, and take the larger root.
 """
 

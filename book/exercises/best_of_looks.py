@@ -1,6 +1,6 @@
 # %% question
 """
-**2.** Two arms are equally good: 65 % of 3,500 test faces. One is looked at 10 times, the other 100 times, and of each the
+Two arms are equally good: 65 % of 3,500 test faces. One is looked at 10 times, the other 100 times, and of each the
 best look is reported. By how many points does the second win on average, if looks are independent? The expected largest
 of $k$ standard normal numbers is 1.54 for 10 and 2.51 for 100.
 """

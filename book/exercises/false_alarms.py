@@ -1,6 +1,6 @@
 # %% question
 """
-**3.** A detector finds 90 % of the angry faces and calls 5 % of the others angry; one face in a hundred is angry. What share
+A detector finds 90 % of the angry faces and calls 5 % of the others angry; one face in a hundred is angry. What share
 of its alarms is right?
 """
 

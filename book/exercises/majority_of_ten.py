@@ -1,6 +1,6 @@
 # %% question
 """
-**2.** Ten annotators, each right with probability 0.65, all errors on one and the same other class. How often does a strict
+Ten annotators, each right with probability 0.65, all errors on one and the same other class. How often does a strict
 majority say the right one? Why is that less than most people guess?
 """
 

@@ -1,6 +1,6 @@
 # %% question
 """
-**1.** Batch norm without weights maps a batch to its mean 0 and its variance 1. Write the loss of the first two
+Batch norm without weights maps a batch to its mean 0 and its variance 1. Write the loss of the first two
 numbers, half their squared distance to the targets 1 and -1 on average, once normalised among themselves and once among
 all four. Why do they differ though nothing was learnt?
 """

@@ -1,6 +1,6 @@
 # %% question
 """
-**3.** A weight decay that is parsed and never handed to the optimiser: write a check that would have found it. It trains
+A weight decay that is parsed and never handed to the optimiser: write a check that would have found it. It trains
 nothing: it takes the optimiser and the settings and returns the names of the settings that are not in force.
 """
 
