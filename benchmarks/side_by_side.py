@@ -28,7 +28,8 @@ from tqdm import tqdm
 
 MATRIX = 2048  # side of the square matrices whose product stands for the machine's peak
 PRODUCTS = 4  # products in a row, for one measurement
-WARM_UP = 2  # steps that are not counted: compilation, caches, first allocations
+# Steps that are not counted: compilation, caches, first allocations, a GPU's clock.
+WARM_UP = {"cpu": 2, "cuda": 10}
 MIB = 2**20
 # The time a process computed, not the time that passed, where others compute as well. With more
 # than one thread it also counts what threads spend on waiting for one another.
@@ -45,6 +46,8 @@ class Variant:
             optimisers and batch take up.
         arguments: of `make`.
         environment: variables that its process is started with.
+        device: that it computes on; on `cuda` a turn ends when the GPU is done, and `allocated` is
+            what torch's allocator held at most.
         countable: whether its floating-point operations can be counted: not if it is compiled.
     """
 
@@ -53,6 +56,7 @@ class Variant:
     arguments: tuple[Any, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     countable: bool = True
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,9 @@ def measure(
         pipes = {}
         for variant in variants:
             # Forked, a process need not import torch once more; but then its environment is ours.
-            forked = sys.platform == "linux" and not variant.environment
+            # CUDA survives no fork.
+            plain = variant.device == "cpu" and not variant.environment
+            forked = sys.platform == "linux" and plain
             context = get_context("fork" if forked else "spawn")
             ours, theirs = context.Pipe()
             process = context.Process(  # type: ignore[attr-defined]
@@ -146,23 +152,31 @@ def _answer(pipe: Connection, name: str) -> Any:
 def _work(pipe: Connection, variant: Variant, threads: int, clock: Callable[[], float]) -> None:
     try:
         torch.set_num_threads(threads)
+        on_gpu = variant.device == "cuda"
+        wait = torch.cuda.synchronize if on_gpu else _nothing_to_wait_for
         at_start = _resident("VmRSS")
         step, held = variant.make(*variant.arguments)
-        for _ in range(WARM_UP):
+        for _ in range(WARM_UP[variant.device]):
             step()
+        wait()
         pipe.send("ready")
         while (asked := pipe.recv()) is not None:
             if asked == "step":
                 started = clock()
                 step()
+                wait()
                 pipe.send(clock() - started)
             else:
                 resident = _resident("VmHWM")
                 beyond = resident - at_start if resident and at_start else None
-                flops = _flops(step) if variant.countable else None
-                pipe.send((flops, held + _peak(step), beyond))
+                peak = torch.cuda.max_memory_allocated() if on_gpu else held + _peak(step)
+                pipe.send((_flops(step) if variant.countable else None, peak, beyond))
     except Exception as error:
         pipe.send(RuntimeError(repr(error)))
+
+
+def _nothing_to_wait_for() -> None:
+    """A CPU is done when the call returns."""
 
 
 def _flops(step: Callable[[], object]) -> int:
