@@ -11,7 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -78,11 +78,17 @@ class Measurement:
 
 
 def measure(
-    variants: Sequence[Variant], turns: int, threads: int, clock: str
+    variants: Sequence[Variant],
+    turns: int,
+    threads: int,
+    clock: str,
+    *,
+    before: Callable[[], None] | None = None,
 ) -> dict[str, Measurement]:
     """Start a process for each variant, let them take turns, and gather what they found.
 
-    `clock` is a key of CLOCKS.
+    `clock` is a key of CLOCKS. `before` is called before each turn, and while a variant is made
+    ready once a second; what it raises ends all.
 
     Nothing may be computed with torch before: a fork cannot take over the threads.
     """
@@ -98,17 +104,23 @@ def measure(
             process = context.Process(  # type: ignore[attr-defined]
                 target=_work, args=(theirs, variant, threads, CLOCKS[clock]), daemon=True
             )
-            before = dict(os.environ)
+            usual = dict(os.environ)
             os.environ.update(variant.environment)
             process.start()
+            theirs.close()  # or the end of the process would not be seen
             os.environ.clear()
-            os.environ.update(before)
+            os.environ.update(usual)
+            stack.callback(process.kill)  # if it does not end by itself
             stack.callback(process.join, 10)
-            stack.callback(ours.send, None)
+            stack.callback(_send_end, ours)
             pipes[variant.name] = ours
+            while before and not ours.poll(1):
+                before()
             _answer(ours, variant.name)  # ready: built and warmed up, alone
         seconds: dict[str, list[float]] = {name: [] for name in pipes}
         for _ in tqdm(range(turns), desc="turns"):
+            if before:
+                before()
             for name, pipe in pipes.items():
                 pipe.send("step")
                 seconds[name].append(_answer(pipe, name))
@@ -142,8 +154,16 @@ def ratio(variant: Measurement, reference: Measurement) -> tuple[float, float, f
     return middle, low, high
 
 
+def _send_end(pipe: Connection) -> None:
+    with suppress(OSError):  # it ended before
+        pipe.send(None)
+
+
 def _answer(pipe: Connection, name: str) -> Any:
-    answer = pipe.recv()
+    try:
+        answer = pipe.recv()
+    except EOFError as error:
+        raise RuntimeError(f"variant {name} was killed: most often for want of memory") from error
     if isinstance(answer, Exception):
         raise RuntimeError(f"variant {name} failed: {answer!r}") from answer
     return answer
