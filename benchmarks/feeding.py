@@ -8,9 +8,9 @@ Core time is counted, not time that passed, so that other work on the machine ch
 load is stored beside it.
 
 Estimated, since no GPU was at hand: how many images a second a GPU takes. A step costs so many
-forward passes; training on an image costs three. NVIDIA publishes what an A100 trains of ResNet-50 in
-mixed precision in PyTorch, and what A100 and H100 can compute at most; the H100 is taken to reach
-the same share of its maximum. `benchmarks/gpu` measures it.
+forward passes; training on an image costs three. NVIDIA publishes what an A100 trains of ResNet-50
+in mixed precision in PyTorch, and what A100 and H100 can compute at most; the H100 is taken to
+reach the same share of its maximum. `benchmarks/gpu` measures it.
 """
 
 import argparse
@@ -43,12 +43,12 @@ FER, FR = 32, 32  # images of a step
 TRAINING_PASSES = 3  # forward passes that training on an image costs: a backward one counts as two
 PUBLISHED = {  # of NVIDIA
     "a100_training_images_per_second": 9488.39 / 8,
-    "a100_source": "NVIDIA DeepLearningExamples, PyTorch/Classification/ConvNets, README: ResNet-50 v1.5, "
-    "mixed precision, 8 x A100 40 GB, 9,488.39 images/s, an eighth of it",
+    "a100_source": "NVIDIA DeepLearningExamples, PyTorch/Classification/ConvNets, README: "
+    "ResNet-50 v1.5, mixed precision, 8 x A100 40 GB, 9,488.39 images/s, an eighth of it",
     "a100_most_operations_per_second": 312e12,
     "h100_most_operations_per_second": 989.4e12,
-    "operations_source": "NVIDIA's data sheets: bfloat16 tensor cores without sparsity, A100 312 and "
-    "H100 SXM 989.4 TFLOP/s",
+    "operations_source": "NVIDIA's data sheets: bfloat16 tensor cores without sparsity, A100 312 "
+    "and H100 SXM 989.4 TFLOP/s",
 }
 BUSY_LOAD = 1.0  # processes that compute, this one not among them
 

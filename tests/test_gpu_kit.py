@@ -21,6 +21,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks import feeding
 from benchmarks.gpu import __main__ as kit
 from benchmarks.gpu import checks, pack, pipeline, report, steps, studies
 from benchmarks.gpu.piece import OutOfTime, Piece, Settings, must_be_of_these, run, work
@@ -274,6 +275,25 @@ def test_costs_by_hand() -> None:
     assert found["images_per_second"] == 640
     assert (found["peak_mib"], found["memory_ratio"]) == (1, 0.25)
     assert found["hours_for_180000_steps"] == 5
+
+
+def test_what_a_gpu_reads_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image costs 3 x 10 operations: 4 images/s are 120 of 1200, a tenth. The other GPU has 2400
+    and gets 8 images/s, 24 forward passes; a step of 48 takes two seconds and reads 64 images."""
+    monkeypatch.setattr(feeding, "forward_operations", lambda *_: 10)
+    monkeypatch.setitem(feeding.PUBLISHED, "a100_training_images_per_second", 4.0)
+    monkeypatch.setitem(feeding.PUBLISHED, "a100_most_operations_per_second", 1200.0)
+    monkeypatch.setitem(feeding.PUBLISHED, "h100_most_operations_per_second", 2400.0)
+    found = feeding.estimate(48)
+    assert found["share_of_most"] == 0.1
+    assert found["what"].startswith("an estimate")
+    assert found["A100"] == {
+        "training_images_per_second": 4,
+        "steps_per_second": 0.25,
+        "images_read_per_second": 16,
+    }
+    assert found["H100"]["steps_per_second"] == 0.5
+    assert found["H100"]["images_read_per_second"] == 32
 
 
 def test_every_test_marked_gpu_is_in_a_group() -> None:
