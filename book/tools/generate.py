@@ -8,7 +8,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from book.tools import data_sets, exercises, ledger, overview, scale, silent
+from book.tools import (
+    data_sets,
+    exercises,
+    ledger,
+    overview,
+    scale,
+    silent,
+    stored_figures,
+)
 from face2exp_lib.runtime.storage import write_text
 
 BOOK = Path(__file__).parents[1]
@@ -18,6 +26,7 @@ def generated() -> dict[Path, str]:
     """File -> what it should hold."""
     files = {
         BOOK / "data_sets.md": data_sets.page(),
+        BOOK / "first_page.html": stored_figures.first_page(),
         BOOK / "ledger.md": ledger.page(),
         BOOK / "overview.svg": overview.picture(),
         BOOK / "scale.md": scale.page(),

@@ -1,4 +1,4 @@
-"""The picture of the method that opens the README and the book, with embedded faces in it."""
+"""The picture of the method that opens the README and the book, with rendered faces in it."""
 
 import base64
 import csv

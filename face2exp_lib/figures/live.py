@@ -13,6 +13,8 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
+
 PAGE = """\
 <style>{style}</style>
 <div id="{id}" class="live-figure" role="group" aria-label="{alt}"><noscript>{alt}</noscript></div>
@@ -154,3 +156,129 @@ def loss_surface(
         "loss with what three ways to measure it say."
     )
     return LiveFigure("loss_surface", data, alt)
+
+
+def smile(
+    classes: Sequence[str],
+    expressions: Sequence[str],
+    strengths: Sequence[float],
+    sheet: str,
+    side: int,
+    percent: Sequence[Sequence[Sequence[float]]],
+    *,
+    active: int,
+) -> LiveFigure:
+    """A face whose expression is chosen and made stronger, and what a network makes of it.
+
+    Args:
+        classes: K names, of the network's outputs.
+        expressions: R names, a row of the sheet each.
+        strengths: C, a column of the sheet each; 1 is the prototype in full.
+        sheet: address of a picture of R x C faces of `side` px.
+        percent: (R, C, K) what the network says.
+        active: the strength that is shown first.
+
+    Raises:
+        ValueError: if `percent` has another shape.
+    """
+    shape = (len(expressions), len(strengths), len(classes))
+    if np.shape(percent) != shape:
+        raise ValueError(f"smile: percent has shape {np.shape(percent)} instead of {shape}")
+    data = {
+        "classes": list(classes),
+        "expressions": list(expressions),
+        "strengths": list(strengths),
+        "sheet": sheet,
+        "side": side,
+        "percent": percent,
+        "active": active,
+    }
+    alt = (
+        "A rendered face, a choice of its expression and a slider of its strength, and bars of "
+        "the probabilities that a network gives to each class."
+    )
+    return LiveFigure("smile", data, alt)
+
+
+def you_are_b(
+    classes: Sequence[str],
+    faces: Sequence[str],
+    products: Sequence[Sequence[float]],
+    truth: Sequence[int],
+    network: Sequence[int],
+    *,
+    eta_a: float,
+) -> LiveFigure:
+    """Unlabelled faces that the reader names in B's place, and the f that these names get.
+
+    Args:
+        classes: K names.
+        faces: addresses of M pictures.
+        products: (M, K) of A's gradient from face m named k with its gradient from labelled faces,
+            as `image_weights.helpful_weights` has them; f is eta_A times their mean over the faces.
+        truth, network: M class indices; what is there, and what a network says.
+        eta_a: A's learning rate.
+
+    Raises:
+        ValueError: if the numbers of faces or classes differ.
+    """
+    m, k = len(faces), len(classes)
+    if np.shape(products) != (m, k) or len(truth) != m or len(network) != m:
+        raise ValueError(f"you_are_b: products, truth and network need {m} faces, {k} classes")
+    data = {
+        "classes": list(classes),
+        "faces": list(faces),
+        "products": products,
+        "truth": list(truth),
+        "network": list(network),
+        "eta": eta_a,
+    }
+    alt = (
+        f"{m} rendered faces with a choice of a name each, and the feedback coefficient of these "
+        "names beside that of a network's names and of the truth."
+    )
+    return LiveFigure("you_are_b", data, alt)
+
+
+def fixed_faces(
+    classes: Sequence[str],
+    faces: Sequence[str],
+    truth: Sequence[int],
+    runs: Mapping[str, Sequence[tuple[int, Sequence[Sequence[float]]]]],
+) -> LiveFigure:
+    """The same faces through training: what each run calls them at each validation.
+
+    Args:
+        classes: K names.
+        faces: addresses of M pictures.
+        truth: their M classes.
+        runs: name -> (step, (M, K) percent) of each validation; as many for every run.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+    """
+    shape = (len(faces), len(classes))
+    if len({len(states) for states in runs.values()}) != 1:
+        raise ValueError("fixed_faces: the runs have different numbers of states")
+    for name, states in runs.items():
+        for step, percent in states:
+            if np.shape(percent) != shape:
+                found = np.shape(percent)
+                raise ValueError(f"fixed_faces: {name}, step {step}: {found} instead of {shape}")
+    told = {
+        name: [
+            {
+                "step": step,
+                "best": np.argmax(percent, 1).tolist(),
+                "percent": np.max(percent, 1).round().astype(int).tolist(),
+            }
+            for step, percent in states
+        ]
+        for name, states in runs.items()
+    }
+    data = {"classes": list(classes), "faces": list(faces), "truth": list(truth), "runs": told}
+    alt = (
+        f"{len(faces)} rendered faces and what a network calls each of them; a slider goes through "
+        "its training, and a choice from run to run."
+    )
+    return LiveFigure("fixed_faces", data, alt)

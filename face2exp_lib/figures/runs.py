@@ -1,12 +1,13 @@
 """Figures of one run: what its `metrics.jsonl` tells, step by step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from face2exp_lib.figures.style import BLUE, GREEN, GREY, LAYOUT, moving
+from face2exp_lib.data.sets.labels import class_names
+from face2exp_lib.figures.style import BLUE, CLASS_COLOURS, GREEN, GREY, LAYOUT, moving
 
 
 def run_replay(records: Sequence[dict[str, Any]], num_states: int = 12) -> go.Figure:
@@ -85,6 +86,121 @@ def feedback_history(records: Sequence[dict[str, Any]]) -> go.Figure:
     figure.add_hline(y=0, line_color="#7f7f7f")
     return figure.update_layout(
         **LAYOUT, xaxis={"title": "training step"}, yaxis={"title": "feedback coefficient f"}
+    )
+
+
+def class_curves(arms: Mapping[str, Sequence[Sequence[dict[str, Any]]]]) -> go.Figure:
+    """Accuracy of each class on validation by how much of a run is done (paper, Fig. 6); a slider
+    goes from method to method. Means over seeds.
+
+    Args:
+        arms: name -> the records of each seed's validations, each as `validation_curve` has them.
+
+    Raises:
+        ValueError: if the seeds of an arm were validated at different steps.
+    """
+    states, titles = {}, {}
+    for arm, seeds in arms.items():
+        steps = [[record["step"] + 1 for record in records] for records in seeds]
+        if any(other != steps[0] for other in steps):
+            raise ValueError(f"class_curves: the seeds of {arm} were validated at different steps")
+        names = list(seeds[0][0]["per_class_accuracy"])
+        by_class = np.array(
+            [
+                [list(record["per_class_accuracy"].values()) for record in records]
+                for records in seeds
+            ]
+        ).mean(0)
+        done = np.round(100 * np.array(steps[0]) / steps[0][-1], 1).tolist()
+        states[arm] = [
+            go.Scatter(
+                x=done,
+                y=np.round(by_class[:, k], 1).tolist(),
+                name=name,
+                line={"color": CLASS_COLOURS[name]},
+            )
+            for k, name in enumerate(names)
+        ] + [
+            go.Scatter(
+                x=done,
+                y=np.round(by_class.mean(1), 1).tolist(),
+                name="class mean",
+                line={"color": "#7f7f7f", "dash": "dot", "width": 4},
+            )
+        ]
+        spread = by_class[-1].std()
+        titles[arm] = f"at the end: mean {by_class[-1].mean():.1f}, std over classes {spread:.1f}"
+    return moving(
+        states,
+        prefix="",
+        titles=titles,
+        xaxis={"title": "share of the run, %", "range": [0, 102]},
+        yaxis={"title": "validation accuracy, %", "range": [0, 100]},
+        height=480,
+    )
+
+
+def validation_curve(records: Sequence[dict[str, Any]], network: str) -> list[dict[str, Any]]:
+    """What a run's `metrics.jsonl` tells of one network at its validations: `step`, and the
+    measures of `evaluation.metrics.accuracies`."""
+    return [
+        {"step": record["step"], **record["validation"][network]}
+        for record in records
+        if "validation" in record
+    ]
+
+
+def confusions_by_step(runs: Mapping[str, Sequence[tuple[int, np.ndarray]]]) -> go.Figure:
+    """What runs take for what as training goes on, one below the other; a slider goes through it.
+
+    Args:
+        runs: two, name -> (step, counts (K, K) with a row a true class), as many states
+            each, at the same shares of the runs.
+
+    Raises:
+        ValueError: if the runs have different numbers of states.
+    """
+    if len({len(states) for states in runs.values()}) != 1:
+        raise ValueError("confusions_by_step: the runs have different numbers of states")
+    first, second = runs
+    number = len(runs[first])
+    states, titles = {}, {}
+    for i in range(number):
+        maps, told = [], []
+        for place, (run, of_run) in enumerate(runs.items(), start=1):
+            step, counts = of_run[i]
+            names = class_names(len(counts))
+            shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+            maps.append(
+                go.Heatmap(
+                    x=list(names),
+                    y=list(names),
+                    z=np.round(shares).tolist(),
+                    texttemplate="%{z}",
+                    zmin=0,
+                    zmax=100,
+                    colorscale="Blues",
+                    showscale=False,
+                    xaxis=f"x{place}",
+                    yaxis=f"y{place}",
+                    name=f"{run}, step {step}",
+                    hovertemplate="%{y} taken for %{x}: %{z} %",
+                )
+            )
+            told.append(f"{run} {np.mean(np.diag(shares)):.0f} %")
+        share = f"{100 * of_run[i][0] / of_run[-1][0]:.0f} %"
+        states[share] = maps
+        titles[share] = "class mean: " + ", ".join(told)
+    return moving(
+        states,
+        prefix="share of the run ",
+        titles=titles,
+        active=number - 1,
+        xaxis={"anchor": "y", "showticklabels": False},
+        xaxis2={"anchor": "y2"},
+        yaxis={"autorange": "reversed", "domain": [0.53, 1], "title": first},
+        yaxis2={"autorange": "reversed", "domain": [0, 0.47], "title": second},
+        height=720,
     )
 
 

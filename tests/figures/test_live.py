@@ -5,7 +5,15 @@ import re
 
 import pytest
 
-from face2exp_lib.figures.live import LiveFigure, loss_surface, quiz, skewed_test
+from face2exp_lib.figures.live import (
+    LiveFigure,
+    fixed_faces,
+    loss_surface,
+    quiz,
+    skewed_test,
+    smile,
+    you_are_b,
+)
 
 
 def data_of(figure: LiveFigure) -> dict[str, object]:
@@ -66,3 +74,32 @@ def test_classes_are_in_one_order() -> None:
 def test_networks_of_other_classes_are_not_compared() -> None:
     with pytest.raises(ValueError, match="need the same classes"):
         skewed_test({"one": {"happy": 1.0}, "other": {"sad": 1.0}}, {"balanced": {"happy": 1}})
+
+
+def test_a_smile_needs_a_reading_of_every_picture() -> None:
+    figure = smile(["a", "b"], ["happy"], [0.0, 1.0], "data:,", 8, [[[1, 99], [50, 50]]], active=1)
+    assert data_of(figure)["percent"] == [[[1, 99], [50, 50]]]
+    with pytest.raises(ValueError, match=r"shape \(1, 1, 2\) instead of \(1, 2, 2\)"):
+        smile(["a", "b"], ["happy"], [0.0, 1.0], "data:,", 8, [[[1, 99]]], active=1)
+
+
+def test_names_in_the_place_of_b_need_a_product_each() -> None:
+    figure = you_are_b(["a", "b"], ["data:,"], [[0.5, -1.0]], [1], [0], eta_a=0.1)
+    assert data_of(figure)["products"] == [[0.5, -1.0]]
+    with pytest.raises(ValueError, match="need 1 faces, 2 classes"):
+        you_are_b(["a", "b"], ["data:,"], [[0.5]], [1], [0], eta_a=0.1)
+
+
+def test_fixed_faces_tell_the_likeliest_class() -> None:
+    states = [(5, [[20.0, 80.4]]), (10, [[99.6, 0.4]])]
+    figure = fixed_faces(["a", "b"], ["data:,"], [0], {"meta": states})
+    assert data_of(figure)["runs"] == {
+        "meta": [
+            {"step": 5, "best": [1], "percent": [80]},
+            {"step": 10, "best": [0], "percent": [100]},
+        ]
+    }
+    with pytest.raises(ValueError, match=r"meta, step 5: \(1, 2\) instead of \(2, 2\)"):
+        fixed_faces(["a", "b"], ["data:,"] * 2, [0, 1], {"meta": states})
+    with pytest.raises(ValueError, match="different numbers of states"):
+        fixed_faces(["a", "b"], ["data:,"], [0], {"meta": states, "other": states[:1]})

@@ -1,9 +1,18 @@
 """Figures of one run, on records made up."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 
 from face2exp_lib.data.sets.labels import class_names
-from face2exp_lib.figures.runs import feedback_history, run_replay
+from face2exp_lib.figures.runs import (
+    class_curves,
+    confusions_by_step,
+    feedback_history,
+    run_replay,
+    validation_curve,
+)
 
 
 def meta_records(num_steps: int, eval_every: int) -> list[dict[str, object]]:
@@ -98,3 +107,39 @@ def test_records_of_the_baseline_have_nothing_to_show() -> None:
         run_replay(records)
     with pytest.raises(ValueError, match="no feedback in these records: not a meta run"):
         feedback_history(records)
+
+
+def validated(step: int, happy: float, sad: float) -> dict[str, Any]:
+    per_class = {"happy": happy, "sad": sad}
+    return {"step": step, "validation": {"base": {"per_class_accuracy": per_class}}}
+
+
+def test_class_curves_are_means_over_seeds() -> None:
+    seeds = [
+        [validated(9, 50, 10), {"step": 10}, validated(19, 90, 30)],
+        [validated(9, 70, 30), validated(19, 100, 50)],
+    ]
+    figure = class_curves({"meta": [validation_curve(records, "base") for records in seeds]})
+    happy, sad, mean = figure.data
+    assert (happy.name, list(happy.x), list(happy.y)) == ("happy", [50, 100], [60, 95])
+    assert list(sad.y) == [20, 40]
+    assert list(mean.y) == [40, 67.5]
+    assert figure.layout.title.text == "at the end: mean 67.5, std over classes 27.5"
+
+
+def test_class_curves_refuse_seeds_that_do_not_match() -> None:
+    seeds = [[{"step": 9, "per_class_accuracy": {}}], [{"step": 8, "per_class_accuracy": {}}]]
+    with pytest.raises(ValueError, match="seeds of meta were validated at different steps"):
+        class_curves({"meta": seeds})
+
+
+def test_confusions_by_step_are_shares_of_the_truth() -> None:
+    early, late = np.array([[1, 3], [0, 0]]), np.array([[4, 0], [1, 1]])
+    figure = confusions_by_step({"a": [(5, early), (10, late)], "b": [(1, late), (2, early)]})
+    assert [frame.name for frame in figure.frames] == ["50 %", "100 %"]
+    first = figure.frames[0].data
+    assert np.array_equal(first[0].z, [[25, 75], [0, 0]])
+    assert np.array_equal(first[1].z, [[100, 0], [50, 50]])
+    assert figure.frames[0].layout.title.text == "class mean: a 12 %, b 75 %"
+    with pytest.raises(ValueError, match="different numbers of states"):
+        confusions_by_step({"a": [(5, early)], "b": [(1, late), (2, early)]})
