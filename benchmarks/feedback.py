@@ -1,6 +1,6 @@
 """What each way to the feedback f costs, beside the step without feedback.
 
-    python benchmarks/feedback.py --json results/benchmarks/feedback.json
+    python -m benchmarks.feedback --json results/benchmarks/feedback.json
 
 The product's own step in its default layout; only `meta.feedback` differs, and in the last rows
 what else is made of the labelled gradient: f_i for each image, or weights for A's. `none` neither
@@ -10,9 +10,8 @@ measures f nor takes the gradient that L_f scales; `w_f = 0` would still do both
 import argparse
 from pathlib import Path
 
-from side_by_side import CLOCKS, MIB, Variant, measure, ratio
-from step import SETTINGS, make
-
+from benchmarks.side_by_side import CLOCKS, MIB, Variant, measure, ratio
+from benchmarks.step import SETTINGS, make
 from face2exp_lib.methods.passes import PLAIN
 from face2exp_lib.runtime.provenance import environment
 from face2exp_lib.runtime.storage import write_json
@@ -33,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--net", choices=SETTINGS, nargs="+", default=list(SETTINGS))
+    parser.add_argument("--net", choices=SETTINGS, nargs="+", default=list(SETTINGS)[:3])
     parser.add_argument("--turns", type=int, default=15, help="steps of each way")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: on a busy machine")

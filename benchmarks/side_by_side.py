@@ -11,7 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -28,7 +28,8 @@ from tqdm import tqdm
 
 MATRIX = 2048  # side of the square matrices whose product stands for the machine's peak
 PRODUCTS = 4  # products in a row, for one measurement
-WARM_UP = 2  # steps that are not counted: compilation, caches, first allocations
+# Steps that are not counted: compilation, caches, first allocations, a GPU's clock.
+WARM_UP = {"cpu": 2, "cuda": 10}
 MIB = 2**20
 # The time a process computed, not the time that passed, where others compute as well. With more
 # than one thread it also counts what threads spend on waiting for one another.
@@ -45,6 +46,8 @@ class Variant:
             optimisers and batch take up.
         arguments: of `make`.
         environment: variables that its process is started with.
+        device: that it computes on; on `cuda` a turn ends when the GPU is done, and `allocated` is
+            what torch's allocator held at most.
         countable: whether its floating-point operations can be counted: not if it is compiled.
     """
 
@@ -53,6 +56,7 @@ class Variant:
     arguments: tuple[Any, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     countable: bool = True
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,17 @@ class Measurement:
 
 
 def measure(
-    variants: Sequence[Variant], turns: int, threads: int, clock: str
+    variants: Sequence[Variant],
+    turns: int,
+    threads: int,
+    clock: str,
+    *,
+    before: Callable[[], None] | None = None,
 ) -> dict[str, Measurement]:
     """Start a process for each variant, let them take turns, and gather what they found.
 
-    `clock` is a key of CLOCKS.
+    `clock` is a key of CLOCKS. `before` is called before each turn, and while a variant is made
+    ready once a second; what it raises ends all.
 
     Nothing may be computed with torch before: a fork cannot take over the threads.
     """
@@ -86,23 +96,31 @@ def measure(
         pipes = {}
         for variant in variants:
             # Forked, a process need not import torch once more; but then its environment is ours.
-            forked = sys.platform == "linux" and not variant.environment
+            # CUDA survives no fork.
+            plain = variant.device == "cpu" and not variant.environment
+            forked = sys.platform == "linux" and plain
             context = get_context("fork" if forked else "spawn")
             ours, theirs = context.Pipe()
             process = context.Process(  # type: ignore[attr-defined]
                 target=_work, args=(theirs, variant, threads, CLOCKS[clock]), daemon=True
             )
-            before = dict(os.environ)
+            usual = dict(os.environ)
             os.environ.update(variant.environment)
             process.start()
+            theirs.close()  # or the end of the process would not be seen
             os.environ.clear()
-            os.environ.update(before)
+            os.environ.update(usual)
+            stack.callback(process.kill)  # if it does not end by itself
             stack.callback(process.join, 10)
-            stack.callback(ours.send, None)
+            stack.callback(_send_end, ours)
             pipes[variant.name] = ours
+            while before and not ours.poll(1):
+                before()
             _answer(ours, variant.name)  # ready: built and warmed up, alone
         seconds: dict[str, list[float]] = {name: [] for name in pipes}
         for _ in tqdm(range(turns), desc="turns"):
+            if before:
+                before()
             for name, pipe in pipes.items():
                 pipe.send("step")
                 seconds[name].append(_answer(pipe, name))
@@ -136,8 +154,16 @@ def ratio(variant: Measurement, reference: Measurement) -> tuple[float, float, f
     return middle, low, high
 
 
+def _send_end(pipe: Connection) -> None:
+    with suppress(OSError):  # it ended before
+        pipe.send(None)
+
+
 def _answer(pipe: Connection, name: str) -> Any:
-    answer = pipe.recv()
+    try:
+        answer = pipe.recv()
+    except EOFError as error:
+        raise RuntimeError(f"variant {name} was killed: most often for want of memory") from error
     if isinstance(answer, Exception):
         raise RuntimeError(f"variant {name} failed: {answer!r}") from answer
     return answer
@@ -146,23 +172,31 @@ def _answer(pipe: Connection, name: str) -> Any:
 def _work(pipe: Connection, variant: Variant, threads: int, clock: Callable[[], float]) -> None:
     try:
         torch.set_num_threads(threads)
+        on_gpu = variant.device == "cuda"
+        wait = torch.cuda.synchronize if on_gpu else _nothing_to_wait_for
         at_start = _resident("VmRSS")
         step, held = variant.make(*variant.arguments)
-        for _ in range(WARM_UP):
+        for _ in range(WARM_UP[variant.device]):
             step()
+        wait()
         pipe.send("ready")
         while (asked := pipe.recv()) is not None:
             if asked == "step":
                 started = clock()
                 step()
+                wait()
                 pipe.send(clock() - started)
             else:
                 resident = _resident("VmHWM")
                 beyond = resident - at_start if resident and at_start else None
-                flops = _flops(step) if variant.countable else None
-                pipe.send((flops, held + _peak(step), beyond))
+                peak = torch.cuda.max_memory_allocated() if on_gpu else held + _peak(step)
+                pipe.send((_flops(step) if variant.countable else None, peak, beyond))
     except Exception as error:
         pipe.send(RuntimeError(repr(error)))
+
+
+def _nothing_to_wait_for() -> None:
+    """A CPU is done when the call returns."""
 
 
 def _flops(step: Callable[[], object]) -> int:

@@ -1,7 +1,7 @@
 """One thread against all of them, on a machine that is quiet and on one that computes already.
 
-    python benchmarks/threads.py --json results/benchmarks/threads.json
-    python benchmarks/threads.py --net small --turns 5
+    python -m benchmarks.threads --json results/benchmarks/threads.json
+    python -m benchmarks.threads --net small --turns 5
 
 The step of Meta-Face2Exp, timed with nothing beside it, beside one process that computes without
 a pause, and beside another training on one thread. What takes turns are steps with one thread and
@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from side_by_side import Measurement, Variant, measure, ratio
 from torch import Tensor
 from torch.optim import SGD
 
+from benchmarks.side_by_side import Measurement, Variant, measure, ratio
 from face2exp_lib.methods.feedback import FeedbackHistory
 from face2exp_lib.methods.meta_face2exp import MetaOptions, meta_step
 from face2exp_lib.methods.method import StepBatch

@@ -58,8 +58,9 @@ class Network:
     """Architecture of both networks.
 
     Attributes:
-        backbone: resnet50 (paper), small for CPU work, or any classification model of torchvision
-            by its name (`torchvision.models.list_models`).
+        backbone: resnet50 (paper), small for CPU work, wide_resnet28_2 for images of 32 to 64 px,
+            or any classification model of torchvision by its name
+            (`torchvision.models.list_models`).
         pretrained: what both begin from but for their last layers: `none`, random weights (also
             false); `imagenet`, torchvision's (also true); `vggface2` or `casia-webface`,
             facenet-pytorch's for the backbone inception_resnet_v1; or a path, of the folder of a

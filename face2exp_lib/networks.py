@@ -18,9 +18,11 @@ from face2exp_lib.backbones.facenet import NAME as FACENET
 from face2exp_lib.backbones.facenet import build_facenet
 from face2exp_lib.backbones.small import SmallResNet
 from face2exp_lib.backbones.torchvision_models import NAMES, build_torchvision
+from face2exp_lib.backbones.wide_resnet import NAME as WIDE_RESNET
+from face2exp_lib.backbones.wide_resnet import WideResNet
 from face2exp_lib.runtime.errors import Face2ExpError
 
-OWN = ("small", FACENET)  # backbones that are no models of torchvision
+OWN = ("small", WIDE_RESNET, FACENET)  # backbones that are no models of torchvision
 FACENET_WEIGHTS = ("vggface2", "casia-webface")
 NEAR = 3  # names that a message proposes
 
@@ -45,7 +47,8 @@ def build_network(
     """A freshly initialised network.
 
     Args:
-        backbone: the small net, a model of torchvision by its name, or `inception_resnet_v1`.
+        backbone: the small net, `wide_resnet28_2`, a model of torchvision by its name, or
+            `inception_resnet_v1`.
         num_classes: K, outputs of the last layer.
         pretrained: published weights that it starts from (all but the last layer): `none` or False,
             `imagenet` or True, or one of `FACENET_WEIGHTS`.
@@ -81,6 +84,8 @@ def build_network(
 def _built(backbone: str, num_classes: int, weights: str) -> FaceNetwork:
     if backbone == "small":
         return SmallResNet(num_classes)
+    if backbone == WIDE_RESNET:
+        return WideResNet(num_classes)
     if backbone == FACENET:
         return build_facenet(num_classes, None if weights == "none" else weights)
     return build_torchvision(backbone, num_classes, pretrained=weights == "imagenet")

@@ -48,6 +48,36 @@ device: cpu
 """
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device",
+        choices=("cpu", "cuda"),
+        help="of the tests marked gpu; default: the CPU, and CUDA where there is one",
+    )
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Where a test marked gpu computes: it runs once on each device."""
+    return _there(str(request.param), request.config.getoption("--device"))
+
+
+@pytest.fixture
+def cuda(request: pytest.FixtureRequest) -> torch.device:
+    """A GPU, for tests that mean nothing on a CPU."""
+    return _there("cuda", request.config.getoption("--device"))
+
+
+def _there(name: str, asked: str | None) -> torch.device:
+    """A device; the test is skipped where it is not asked for, or not there without being asked."""
+    if asked not in (None, name):
+        pytest.skip(f"--device {asked}")
+    if name == "cuda" and not torch.cuda.is_available():
+        assert asked is None, "--device cuda: torch finds no CUDA device here"
+        pytest.skip("no CUDA device here")
+    return torch.device(name)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """Sums come out the same whatever the machine, and small nets are faster so."""

@@ -14,6 +14,10 @@ LIST_BYTES = {
 }  # offset, number, person; position: int64 each
 WINDOW = 8  # shards, the default of `data.stream_window`
 GPU_IMAGES = 1000  # a second, an example
+DEEP_LEARNING_EXAMPLES = (
+    "https://github.com/NVIDIA/DeepLearningExamples/tree/master/PyTorch/"
+    "Classification/ConvNets"
+)
 DISK_READS = {
     "a spinning disk": 100,
     "an SSD": 10_000,
@@ -44,10 +48,11 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def page() -> str:
     """The page as MyST text."""
-    shards, landmarks, pipeline = (
+    shards, landmarks, pipeline, feeding = (
         read("shards"),
         read("landmarks"),
         read("input_pipeline"),
+        read("feeding"),
     )
     photos = shards["photos"]["sizes"]
     machine = shards["environment"]["machine"]
@@ -124,7 +129,38 @@ def page() -> str:
         ]
         for disk, rate in DISK_READS.items()
     ]
-    decode = photos["256"]["stream_images_per_second"]
+    cores = {
+        way: measured["images_per_second_per_core"]
+        for way, measured in feeding["core"].items()
+    }
+    gpu, gpus = feeding["gpu"], ("A100", "H100")
+    feeds = [
+        [
+            name,
+            f"{gpu[name]['steps_per_second']:.0f}",
+            f"{gpu[name]['images_read_per_second']:,}",
+            *(
+                f"{gpu[name]['images_read_per_second'] / rate:.1f}"
+                for rate in cores.values()
+            ),
+        ]
+        for name in gpus
+    ]
+    fer, fr = feeding["settings"]["batch"]
+    busy = (
+        ", on a machine that was busy with other work"
+        if feeding["settings"]["machine_was_busy"]
+        else ""
+    )
+    fed = table(
+        ["GPU", "steps/s", "images/s", "cores that decode", "and make views"],
+        feeds,
+    )
+    estimate = gpu["share_of_most"]
+    most = {
+        name: gpu[f"{name.lower()}_most_operations_per_second"] / 1e12
+        for name in gpus
+    }
     kept = {
         kind: shards["stream"]["memory"][kind] for kind in ("main", "children")
     }
@@ -135,7 +171,7 @@ def page() -> str:
 A page to plan with. Every figure is measured on {machine["cores"]} cores of one machine
 ({machine["processor"]}, one thread a process) and stored in `results/benchmarks/` with its settings
 and versions, or computed from such a figure by the formula beside it. What is neither is called an
-example. Put your own figures in: `python benchmarks/shards.py --photos PATH` measures your faces on
+example or an estimate. Put your own figures in: `python benchmarks/shards.py --photos PATH` measures your faces on
 your machine.
 
 ## What one core does
@@ -207,9 +243,27 @@ A worker that writes a shard holds the list of that shard alone.
 
 ## Feeding a GPU
 
-Processes = (images/s of the GPU) / (images/s of a process). For {GPU_IMAGES:,} images/s, an example:
-{GPU_IMAGES / decode:.1f} processes that decode while the GPU makes the views, or
-{GPU_IMAGES / views:.1f} that make the views of Aug, too. From the disk come
+A step of {fer} + {fr} images at 224 px reads {fer + fr} of them, shows {fer + 2 * fr} views and costs
+{gpu["forward_passes_per_step"]:.0f} forward passes. One core decodes {cores["decoding"]:,.0f} images/s of
+256 px, and {cores["decoding_and_views"]:,.0f} where it makes the views, too (`feeding.json`, in core
+time{busy}). Cores = (images/s that the GPU reads) / (images/s of a core):
+
+{fed}
+
+**What a GPU reads is an estimate: we had none.** NVIDIA publishes {8 * gpu["a100_training_images_per_second"]:,.0f} images/s for the training of
+ResNet-50 in mixed precision in PyTorch on eight A100
+([DeepLearningExamples]({DEEP_LEARNING_EXAMPLES})), which is {estimate:.0%} of the {most["A100"]:.0f} TFLOP/s that
+the data sheet states for each. The H100 is taken to reach the same share of its {most["H100"]:.0f}. It may
+well be off by a factor of two, so plan twice the cores; `python -m benchmarks.gpu pipeline` measures it
+on your machine ({{doc}}`train_at_full_size`).
+
+On a GPU the library makes the views there, in batches, so the column of cores that decode is the one
+that counts: `data.num_workers: 2` is a fair start; labelled and unlabelled faces have so many each. Where
+many GPUs share few cores, store the faces smaller (`face2exp data shard --size`) before anything else.
+Decoding on the GPU by nvJPEG, which torchvision offers, takes no core but some of the GPU's time; the
+library does not do it, and the same command tells whether it would pay.
+
+At {GPU_IMAGES:,} images/s, an example, there come from the disk
 (images/s) × (bytes in a shard) = {GPU_IMAGES * stored["256"] / 1e6:.0f} MB/s at 256 px, in sequence:
 the next window is read while one is used, so the page cache wants
 2 × {WINDOW} × {stored["256"] * per_shard / 1e6:,.0f} MB =
