@@ -163,10 +163,10 @@ def first_page() -> str:
     mean = arm["mean_class_accuracy"]
     told = (
         "Drag the slider. The network that reads this face has never met it. It learnt from 100 "
-        "labels of each expression and from faces without labels, in six minutes on one processor "
+        "labels of each expression and from faces without labels, in minutes on one processor "
         f"core, and names {mean['mean']:.0f} of 100 new faces as they were meant; chance is 14."
     )
-    live = smile(**figure, active=STRENGTHS.index(0.6))
+    live = smile(**figure, active=STRENGTHS.index(1.0))
     return f"<p>{told}</p>\n{live.html}\n"
 
 
