@@ -9,6 +9,7 @@ import yaml
 BOOK = Path(__file__).parents[1]
 STATES = {
     "reproduced": "reproduced here",
+    "built": "rivals built, comparison not run yet",
     "runs": "runs, not reproduced here",
     "differs": "differs",
 }

@@ -195,7 +195,7 @@ def prepare(run: Preparation) -> None:
     assert isinstance(network, FaceNetwork)
     last_layer = network.head
     assert isinstance(last_layer, nn.Linear)
-    transitions = Transitions(2, last_layer.out_features).to(last_layer.weight.device)
+    transitions = Transitions(2, last_layer.out_features).to(last_layer.weight)
     run.networks["transitions"] = transitions
     run.trained["base"] = LatentTruth(network, transitions)
 

@@ -109,13 +109,16 @@ class RegionNetwork(FaceNetwork):
         """(N, 1 + P, D) to what the last layer reads, and (N, 1 + P) mu."""
         if self.options.attention == "none":
             return regions.mean(1), regions.new_ones(regions.shape[:2])
-        mu = torch.sigmoid(self.self_attention(regions))
-        mean = (mu * regions).sum(1, keepdim=True) / mu.sum(1, keepdim=True)
+        scores = self.self_attention(regions)
+        mu = torch.sigmoid(scores)
+        # mu_i / sum mu as a softmax of logarithms: where no region counts, all mu may round to 0.
+        log_mu = F.logsigmoid(scores)
+        mean = (log_mu.softmax(1) * regions).sum(1, keepdim=True)
         if self.options.attention == "self":
             return mean[:, 0], mu[..., 0]
         pairs = torch.cat([regions, mean.expand_as(regions)], 2)
-        weight = mu * torch.sigmoid(self.relation_attention(pairs))
-        return (weight * pairs).sum(1) / weight.sum(1), mu[..., 0]
+        log_weight = log_mu + F.logsigmoid(self.relation_attention(pairs))
+        return (log_weight.softmax(1) * pairs).sum(1), mu[..., 0]
 
     def features(self, x: Tensor) -> Tensor:
         """(N, 3, s, s) images to (N, 2 D), P_RAN; (N, D) without relation-attention."""

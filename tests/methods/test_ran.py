@@ -72,6 +72,18 @@ def test_attention_by_hand() -> None:
     assert network.weigh(regions)[0][0].tolist() == [0.5, 1]
 
 
+def test_regions_that_count_next_to_nothing_still_have_a_mean() -> None:
+    """All mu round to 0; what counts is how they compare: e^-200 beside e^-201."""
+    network = zeroed(ran(Colours(), crops="none")).float()
+    with torch.no_grad():
+        network.self_attention.weight[0, 0] = 1
+        network.self_attention.bias[0] = -200
+    read, mu = network.weigh(torch.tensor([[[0.0, 1.0], [-1.0, 0.0]]]))
+    assert mu.tolist() == [[0, 0]]
+    share = sigmoid(1)
+    assert read[0].tolist() == pytest.approx([-(1 - share), share, -(1 - share), share])
+
+
 def test_the_biased_loss_by_hand() -> None:
     """The best crop leads by 0.3 and by -0.1: over the margin, and 0.12 short of it."""
     mu = torch.tensor([[0.5, 0.8, 0.1], [0.5, 0.2, 0.4]])

@@ -5,10 +5,12 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from face2exp_lib.config import RunConfig
 from face2exp_lib.methods import METHODS
 from face2exp_lib.methods.method import Method
+from face2exp_lib.runtime.storage import read_json
 from face2exp_lib.training import plans
 from face2exp_lib.training.run_changes import KEYS
 
@@ -39,6 +41,24 @@ def test_a_method_stands_in_one_file_with_its_options_and_cost(method: Method) -
     homes = (module, "face2exp_lib.methods.meta_options")  # the method of the book has many
     assert method.options is None or method.options.__module__ in homes
     assert module.removeprefix("face2exp_lib.methods.") in (method.name, "meta_face2exp")
+
+
+def test_every_method_of_the_papers_tables_is_here() -> None:
+    """By the name that the paper has for it, and as an arm of the comparison of all."""
+    published = read_json(ROOT / "results" / "published" / "face2exp.json")
+    names = {"SL": "supervised", "SCN": "scn", "RAN": "ran", "LDL": "ldl_alsg"}
+    titles = {method.title: name for name, method in METHODS.items()}
+    for table in ("table_2", "table_3"):
+        for name in published[table]["accuracy"]:
+            assert names.get(name, titles.get(name)) in METHODS, name
+    arms = yaml.safe_load((ROOT / "configs" / "study_rivals.yaml").read_text())["arms"]
+    compared = {arm.get("method", "meta") for arm in arms.values()}
+    assert compared == METHODS.keys()
+
+
+def test_the_chapter_draws_every_method() -> None:
+    chapter = (ROOT / "book" / "meet_the_rivals.md").read_text()
+    assert set(re.findall(r'Drawn\("(\w+)"\)', chapter)) == METHODS.keys()
 
 
 def test_the_pages_that_list_methods_list_all() -> None:

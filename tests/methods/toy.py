@@ -54,6 +54,9 @@ def taken(
     run = Preparation(networks, dict(networks), {}, chosen, labels, None, number, seed=1)
     if method.prepare:
         method.prepare(run)
+    rows = torch.arange(world.size() * number)[world.share(world.size() * number)]
+    if method.coders:  # who says that each face is of the class after its label
+        run.extra["annotations"] = (labels + 1) % len(class_counts)
     optimiser = SGD(run.trained["base"].parameters(), lr=eta, momentum=momentum)
     told = []
     for step, batch in enumerate(batches):
@@ -69,7 +72,7 @@ def taken(
             step=step,
             progress=progress,
             points_fer=torch.zeros(number, 5, 2),
-            indices_fer=torch.arange(number),
+            indices_fer=rows,
             indices_fr=torch.arange(len(batch.x_fr)),
             class_counts=list(class_counts),
             generator=lambda _, step=step: torch.Generator().manual_seed(step),  # type: ignore[misc]

@@ -129,6 +129,7 @@ TIED: dict[str, dict[str, Any]] = {
     "remixmatch": {"ramp": 0.0},
     "freematch": {"w_f": 0.5, "decay": 0.5},
     "ada_cm": {"w_c": 2.0, "floor": 0.25},
+    "ipa2lt": {},
 }
 
 
@@ -185,7 +186,8 @@ def test_so_they_are_where_a_method_ties_it_together(tmp_path: Path) -> None:
     succeeded(started([__file__, "tied", "no", str(out)]))
     found = torch.load(out, weights_only=True)["weights"]
     expected, _ = tied_steps()
-    assert len(expected) == 5 * 4 + 2 + 8
+    # networks, the student, turns, matrices, and what is kept: 2, 3, 3 and the coders' labels
+    assert len(expected) == 6 * 4 + 2 + 1 + 9
     for one, other in zip(expected, found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
 
