@@ -5,10 +5,10 @@
     python -m benchmarks.gpu steps pipeline                 some parts alone
     python -m benchmarks.gpu --device cpu --tiny --out DIR  a dry run, which measures nothing
 
-From a checkout with its dependencies installed (for the checks pytest, too), torch 2.9 or later, and
-without network. Each piece leaves a JSON file with its provenance; what is there is not made again,
-and a study goes on in the middle of a run. Ends with 0 if all is done, 3 if something is left for
-want of time or data, 1 if something failed.
+From a checkout with its dependencies installed (for the checks pytest, too), torch 2.9 or later,
+and without network. Each piece leaves a JSON file with its provenance; what is there is not made
+again, and a study goes on in the middle of a run. Ends with 0 if all is done, 3 if something is
+left for want of time or data, 1 if something failed.
 """
 
 import argparse
