@@ -51,7 +51,7 @@ def test_every_method_of_the_papers_tables_is_here() -> None:
     for table in ("table_2", "table_3"):
         for name in published[table]["accuracy"]:
             assert names.get(name, titles.get(name)) in METHODS, name
-    arms = yaml.safe_load((ROOT / "configs" / "compare_rivals.yaml").read_text())["arms"]
+    arms = yaml.safe_load((ROOT / "configs" / "study_rivals.yaml").read_text())["arms"]
     compared = {arm.get("method", "meta") for arm in arms.values()}
     assert compared == METHODS.keys()
 
