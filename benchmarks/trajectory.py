@@ -35,6 +35,7 @@ FACES_OF_A_CLASS = 3
 def followed(config: RunConfig, data_root: Path | None) -> dict[str, Any]:
     """Train, and tell of each validation the confusion (rows: truth) of every network and the
     probabilities that the deployed one gives to the first faces of each class, in percent."""
+    made_with = environment()
     device = choose_device(config.device)
     data = read_run_data(config.data, config.seed, data_root)
     plan = plan_run(config, data, device)
@@ -79,7 +80,7 @@ def followed(config: RunConfig, data_root: Path | None) -> dict[str, Any]:
         "shown": shown,
         "states": states,
         "stopped": stopped,
-        "environment": environment(),
+        "environment": made_with,
     }
 
 

@@ -73,6 +73,42 @@ def smile_states(config: RunConfig, network: FaceNetwork) -> dict[str, Any]:
     }
 
 
+def name_products(
+    network: FaceNetwork,
+    images: torch.Tensor,
+    x_fer: torch.Tensor,
+    y_fer: torch.Tensor,
+    view_size: int,
+    num_classes: int,
+) -> list[list[float]]:
+    """The dot product of the network's gradient from each face with each name and its gradient
+    from labelled faces; f is eta_A times their mean over the faces, to first order.
+
+    Args:
+        images: (M, 3, S, S) uint8, to be named.
+        x_fer, y_fer: (N, 3, S, S) uint8 and (N,) int64, labelled.
+
+    Returns:
+        M rows of `num_classes`.
+    """
+    parameters = list(network.eval().parameters())
+
+    def gradient(x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        views = apply_view(x, centre_view(len(x)), view_size)
+        loss = F.cross_entropy(network(views), labels)
+        grads = torch.autograd.grad(loss, parameters)
+        return torch.cat([grad.flatten() for grad in grads])
+
+    grad_s = gradient(x_fer, y_fer)
+    return [
+        [
+            float(grad_s @ gradient(image[None], torch.tensor([name])))
+            for name in range(num_classes)
+        ]
+        for image in images
+    ]
+
+
 def faces_to_name(
     config: RunConfig, network: FaceNetwork, data_root: Path | None
 ) -> dict[str, Any]:
@@ -99,28 +135,17 @@ def faces_to_name(
     images = unlabelled.__getitems__(chosen.tolist()).images
     validation = DecodedFaces(data.validation, size, in_memory=False)
     labelled = validation.__getitems__(list(range(len(validation))))
-    parameters = list(network.eval().parameters())
-
-    def gradient(x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        views = apply_view(x, centre_view(len(x)), view)
-        loss = F.cross_entropy(network(views), labels)
-        grads = torch.autograd.grad(loss, parameters)
-        return torch.cat([grad.flatten() for grad in grads])
-
-    grad_s = gradient(labelled.images, labelled.labels)
-    products = [
-        [
-            float(f"{grad_s @ gradient(image[None], torch.tensor([name])):.4g}")
-            for name in range(len(names))
-        ]
-        for image in images
-    ]
+    products = name_products(
+        network, images, labelled.images, labelled.labels, view, len(names)
+    )
     return {
         "classes": names,
         "faces": [
             picture_source(image.permute(1, 2, 0).numpy()) for image in images
         ],
-        "products": products,
+        "products": [
+            [float(f"{value:.4g}") for value in row] for row in products
+        ],
         "truth": [names.index(known[row]) for row in chosen.tolist()],
         "network": predict_probabilities(network, images, view)
         .argmax(1)

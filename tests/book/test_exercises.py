@@ -27,7 +27,7 @@ def test_each_chapter_has_two_to_four() -> None:
         for path in (ROOT / "book").glob("*.md")
     }
     assert {count for count in counts.values() if count} <= {2, 3, 4}
-    assert sum(count > 0 for count in counts.values()) == 14
+    assert sum(count > 0 for count in counts.values()) == 15
 
 
 def test_the_check_would_notice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from face2exp_lib.methods.feedback import feedback_coefficient
+from tests.book.conftest import ROOT
 from tests.book.test_pages import CHAPTERS, CHROMIUM, address
 
 __all__ = ["address"]  # a fixture
@@ -133,7 +134,7 @@ def test_pictures_fill_their_figures_on_a_phone(
         assert 0.6 * figure < picture < figure
 
 
-LIVE = ("derive_feedback", "evaluate")
+LIVE = ("index", "derive_feedback", "evaluate", "watch_the_bias")
 
 
 @pytest.mark.parametrize("name", LIVE)
@@ -143,13 +144,15 @@ def test_every_input_of_a_live_figure_changes_what_it_says(
     from selenium.webdriver.common.keys import Keys
 
     browser.get(f"{address}/book/{name}.html")
+    moved = 0
     for figure in found(browser, ".live-figure"):
         inputs = figure.find_elements("css selector", "input[type=range]")
-        assert inputs
+        moved += len(inputs)  # a quiz has none
         for number, slider in enumerate(inputs):
             before = browser.execute_script("return arguments[0].textContent", figure)
             slider.send_keys(Keys.ARROW_LEFT if number % 2 else Keys.ARROW_RIGHT)
             assert browser.execute_script("return arguments[0].textContent", figure) != before
+    assert moved
 
 
 def moved_to(browser: Any, figure: Any, number: int, value: float) -> float:
@@ -221,3 +224,44 @@ def test_a_page_marks_its_question(browser: Any, address: str) -> None:
         marks.append(told[0])
         assert len(told) > 10
     assert sorted(marks) == ["\N{CHECK MARK}", *["\N{BALLOT X}"] * 2]
+
+
+def test_names_in_the_place_of_b_get_their_f(browser: Any, address: str) -> None:
+    from face2exp_lib.runtime.storage import read_json
+
+    browser.get(f"{address}/book/two_networks.html")
+    (figure,) = found(browser, ".live-figure")
+    stored = read_json(ROOT / "results" / "first_page" / "you_are_b.json")["figure"]
+
+    def told() -> float:
+        cell = figure.find_element("css selector", "td")
+        return float(cell.text.replace("\N{MINUS SIGN}", "-"))
+
+    def f(names: list[int]) -> float:
+        products = (row[name] for row, name in zip(stored["products"], names, strict=True))
+        return float(stored["eta_a"] * sum(products) / len(names))
+
+    _, neutral, network, truth = figure.find_elements("css selector", "button")
+    for button, names in (
+        (neutral, [0] * len(stored["truth"])),
+        (network, stored["network"]),
+        (truth, stored["truth"]),
+    ):
+        button.click()
+        assert told() == pytest.approx(f(names), abs=6e-5)
+    select = figure.find_elements("css selector", "select")[0]
+    select.find_elements("css selector", "option")[-1].click()
+    assert told() == pytest.approx(f([6, *stored["truth"][1:]]), abs=6e-5)
+
+
+def test_a_smile_moves_the_bars_of_the_first_page(browser: Any, address: str) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    browser.get(f"{address}/book/index.html")
+    (figure,) = found(browser, ".live-figure")
+    (slider,) = figure.find_elements("css selector", "input")
+    told = figure.find_element("css selector", "[aria-live]")
+    slider.send_keys(Keys.END)
+    assert told.text == "The network says happy."
+    slider.send_keys(Keys.HOME)
+    assert told.text != "The network says happy."
