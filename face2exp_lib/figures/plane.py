@@ -31,7 +31,7 @@ def region_map(network: FaceNetwork) -> np.ndarray:
 
 def maps(networks: Mapping[str, FaceNetwork], points: Points) -> go.Figure:
     """One map after the other, with the points that all networks were given, and above it how many
-    of the test points the network names rightly.
+    of the test points, of which there are as many of each class, the network names rightly.
 
     Args:
         networks: label of a state -> what a method deploys.
@@ -40,7 +40,7 @@ def maps(networks: Mapping[str, FaceNetwork], points: Points) -> go.Figure:
     """
     states = {name: [_regions(network), *_given(points)] for name, network in networks.items()}
     titles = {
-        name: f"{name}: {accuracy(network, points):.0f} % of other faces, all classes alike"
+        name: f"{name}: {accuracy(network, points):.0f} % right"
         for name, network in networks.items()
     }
     figure = moving(

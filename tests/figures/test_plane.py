@@ -41,7 +41,7 @@ def test_maps_move_and_the_points_stay() -> None:
     points = draw_points(wrong=0.2)
     figure = maps({"a": Level(), "b": Level()}, points)
     # Borders lie two deviations off: 2.3 % of sad and of happy faces are beyond, 4.6 % of neutral.
-    assert "97 % of other faces" in figure.layout.title.text
+    assert "97 % right" in figure.layout.title.text
     assert [trace.name for trace in figure.data[1:]] == [
         "no label",
         "labelled sad",
