@@ -20,6 +20,7 @@ from face2exp_lib.augmentation.apply import apply_view
 from face2exp_lib.augmentation.draw import centre_view
 from face2exp_lib.config import RunConfig, dump_config
 from face2exp_lib.data.batches import DecodedFaces
+from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.sets.labels import class_names
 from face2exp_lib.data.splits import read_run_data
 from face2exp_lib.evaluation.inference import (
@@ -120,6 +121,7 @@ def faces_to_name(
     names = list(class_names(config.data.num_classes))
     data = read_run_data(config.data, config.seed, data_root)
     size, view = config.data.stored_size, config.data.view_size
+    assert isinstance(data.unlabelled, FaceSet)
     unlabelled = DecodedFaces(data.unlabelled, size, in_memory=False)
     with (shipped("data") / "rendered" / "fr_truth.csv").open() as file:
         truth_of = {
