@@ -77,7 +77,9 @@ aria-valuetext="{label}"><output>{label}</output></label>
 DATA_TABLE = """<details class="figure-data"><summary>The numbers of this figure</summary>
 <div class="table-wrapper" id="{id}-numbers">{tables}</div></details>
 """
-STYLE = """figure figcaption * { color: var(--pst-color-text-base) !important; font-weight: 400; }
+STYLE = """\
+dt.sig { overflow-wrap: anywhere; }
+figure figcaption * { color: var(--pst-color-text-base) !important; font-weight: 400; }
 .plotly-slider { display: flex; gap: 0.6em; align-items: center; flex-wrap: wrap; }
 .plotly-slider input { flex: 1 1 12em; }
 .figure-data { font-size: 0.85em; margin-bottom: 1em; }

@@ -13,7 +13,7 @@ import pytest
 
 from face2exp_lib.methods.feedback import feedback_coefficient
 from tests.book.conftest import ROOT
-from tests.book.test_pages import CHAPTERS, CHROMIUM, address
+from tests.book.test_pages import CHAPTERS, CHROMIUM, PAGES, address
 
 __all__ = ["address"]  # a fixture
 selenium: Any = pytest.importorskip("selenium.webdriver", reason="Selenium is not installed")
@@ -109,13 +109,25 @@ def phone(browser: Any) -> Iterator[Any]:
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
+# What is drawn beyond the right edge, unless something around it scrolls.
+CUT = """
+const edge = document.documentElement.clientWidth + 1, scrolls = (element) =>
+  element && element.tagName !== "ARTICLE" &&
+  (/auto|scroll/.test(getComputedStyle(element).overflowX) || scrolls(element.parentElement));
+return [...document.querySelectorAll("article :is(mjx-container, table, pre, svg, img)")]
+  .filter((element) => element.getBoundingClientRect().right > edge && !scrolls(element))
+  .map((element) => element.tagName + " " + element.textContent.slice(0, 60));
+"""
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_a_phone_shows_the_page_without_scrolling_sideways(
     name: str, phone: Any, address: str
 ) -> None:
     phone.get(f"{address}/{name}")
     time.sleep(0.5)
     assert phone.execute_script("return document.documentElement.scrollWidth") <= 391
+    assert phone.execute_script(CUT) == []
 
 
 @pytest.mark.parametrize(("name", "number"), [("augment", 3), ("playground", 1)])
