@@ -214,8 +214,32 @@ def test_no_piece_is_begun_without_time_for_it(settings: Settings) -> None:
 
 
 def test_a_piece_has_ten_minutes_at_most(settings: Settings) -> None:
-    assert replace(settings, deadline=time.monotonic() + 3600).left() == 600
-    assert settings.left() <= 60
+    left = []
+
+    def make(its: Settings) -> dict[str, Any]:
+        left.append(its.left())
+        return {}
+
+    for minutes in (60, 5):
+        given = replace(settings, deadline=time.monotonic() + 60 * minutes)
+        work([Piece("part", f"of_{minutes}", 1, make)], given, lambda _: None)
+    assert left == [pytest.approx(600, abs=5), pytest.approx(300, abs=5)]
+
+
+def test_what_failed_before_waits_for_the_others(settings: Settings) -> None:
+    made = []
+
+    def make(name: str) -> Callable[[Settings], dict[str, Any]]:
+        def fails_if_a(_: Settings) -> dict[str, Any]:
+            made.append(name)
+            return {"failed": "x"} if name == "a" else {}
+
+        return fails_if_a
+
+    pieces = [Piece("part", name, 1, make(name)) for name in "ab"]
+    work(pieces[:1], settings, lambda _: None)
+    assert work(pieces, settings, lambda _: None) == pieces[:1]
+    assert made == ["a", "b", "a"]
 
 
 def test_the_exit_status_tells_what_is_left(

@@ -5,12 +5,14 @@
     python -m benchmarks.gpu steps pipeline                 some parts alone
     python -m benchmarks.gpu --device cpu --tiny --out DIR  a dry run, which measures nothing
 
-From a checkout, with torch 2.9 or later and without network. Each piece leaves a JSON file with its
-provenance; what is there is not made again, and a study goes on in the middle of a run. Ends with 0
-if all is done, 3 if something is left for want of time or data, 1 if something failed.
+From a checkout with its dependencies installed (for the checks pytest, too), torch 2.9 or later,
+and without network. Each piece leaves a JSON file with its provenance; what is there is not made
+again, and a study goes on in the middle of a run. Ends with 0 if all is done, 3 if something is
+left for want of time or data, 1 if something failed.
 """
 
 import argparse
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -18,7 +20,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.gpu import checks, pipeline, steps, studies
-from benchmarks.gpu.piece import Piece, Settings, must_be_of_these, work
+from benchmarks.gpu.piece import Settings, must_be_of_these, work
 from benchmarks.gpu.report import report
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.storage import write_text
@@ -73,10 +75,8 @@ def run_parts(names: list[str], settings: Settings) -> int:
             "dry run"
         )
     must_be_of_these(settings)
-    left: list[Piece] = []
-    for part, pieces in PARTS.items():
-        if part in names:
-            left += work(pieces(settings), settings, tell)
+    chosen = [pieces(settings) for part, pieces in PARTS.items() if part in names]
+    left = work(itertools.chain(*chosen), settings, tell)
     if any(settings.out.glob("*/*.json")):
         write_text(settings.out / "report.md", report(settings.out))
         tell(f"{settings.out / 'report.md'}: what was found")

@@ -59,6 +59,7 @@ def check(name: str, settings: Settings) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
+        command += ["-W", "default"]  # another torch may warn of what is no fault here
         command += ["--device", settings.device, f"--junit-xml={report}", *tests]
         done = run(command, settings.left(), env=os.environ | {"PYTHONPATH": str(ROOT)})
         if not report.exists():

@@ -3,7 +3,7 @@
 import subprocess
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class Settings:
         device: `cuda`, or `cpu` for a dry run.
         tiny: sizes that say nothing, to see whether all of it works.
         data: archive or folder of `benchmarks.gpu.pack`; None where there is none.
-        deadline: on the clock of `time.monotonic`.
+        deadline: on the clock of `time.monotonic`; of a piece, ten minutes after its begin at most.
     """
 
     out: Path
@@ -40,8 +40,8 @@ class Settings:
     deadline: float
 
     def left(self) -> float:
-        """Seconds until the time is up, and no more than a piece may take."""
-        return min(self.deadline - time.monotonic(), MOST_SECONDS)
+        """Seconds until the time is up."""
+        return self.deadline - time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -64,20 +64,25 @@ class Piece:
         """Of its file."""
         return out / self.part / f"{self.name}.json"
 
-    def done(self, out: Path) -> bool:
-        """Whether it need not be made again; what failed is tried again."""
+    def failed(self, out: Path) -> bool:
+        """Whether it was tried and failed, and is to be tried again."""
         path = self.path(out)
-        return path.exists() and "failed" not in read_json(path)
+        return path.exists() and "failed" in read_json(path)
+
+    def done(self, out: Path) -> bool:
+        """Whether it need not be made again."""
+        return self.path(out).exists() and not self.failed(out)
 
 
 def work(pieces: Iterable[Piece], settings: Settings, tell: Callable[[str], None]) -> list[Piece]:
-    """Make the pieces that are not made yet, in their order, as long as there is time.
+    """Make the pieces that are not made yet, in their order, as long as there is time; those that
+    failed before come last, lest they keep others waiting.
 
     Returns:
         Those that are left: no time was left for them, or they failed.
     """
     left = []
-    for piece in pieces:
+    for piece in sorted(pieces, key=lambda piece: piece.failed(settings.out)):
         name = f"{piece.part}/{piece.name}"
         if piece.done(settings.out):
             tell(f"{name}: done before")
@@ -87,8 +92,9 @@ def work(pieces: Iterable[Piece], settings: Settings, tell: Callable[[str], None
             left.append(piece)
             continue
         begun = time.monotonic()
+        deadline = min(settings.deadline, begun + MOST_SECONDS)
         try:
-            found = piece.make(settings)
+            found = piece.make(replace(settings, deadline=deadline))
         except OutOfTime as stopped:
             tell(f"{name}: left, {stopped}")
             left.append(piece)

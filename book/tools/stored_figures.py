@@ -20,6 +20,7 @@ from face2exp_lib.augmentation.apply import apply_view
 from face2exp_lib.augmentation.draw import centre_view
 from face2exp_lib.config import RunConfig, dump_config
 from face2exp_lib.data.batches import DecodedFaces
+from face2exp_lib.data.sets.facesets import FaceSet
 from face2exp_lib.data.sets.labels import class_names
 from face2exp_lib.data.splits import read_run_data
 from face2exp_lib.evaluation.inference import (
@@ -120,6 +121,7 @@ def faces_to_name(
     names = list(class_names(config.data.num_classes))
     data = read_run_data(config.data, config.seed, data_root)
     size, view = config.data.stored_size, config.data.view_size
+    assert isinstance(data.unlabelled, FaceSet)
     unlabelled = DecodedFaces(data.unlabelled, size, in_memory=False)
     with (shipped("data") / "rendered" / "fr_truth.csv").open() as file:
         truth_of = {
@@ -163,10 +165,10 @@ def first_page() -> str:
     mean = arm["mean_class_accuracy"]
     told = (
         "Drag the slider. The network that reads this face has never met it. It learnt from 100 "
-        "labels of each expression and from faces without labels, in six minutes on one processor "
+        "labels of each expression and from faces without labels, in minutes on one processor "
         f"core, and names {mean['mean']:.0f} of 100 new faces as they were meant; chance is 14."
     )
-    live = smile(**figure, active=STRENGTHS.index(0.6))
+    live = smile(**figure, active=STRENGTHS.index(1.0))
     return f"<p>{told}</p>\n{live.html}\n"
 
 
