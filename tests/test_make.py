@@ -44,6 +44,8 @@ def start(checkout: Path, script: str) -> "subprocess.Popen[str]":
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # A shell starts what it puts in the background with Ctrl+C ignored, and make inherits it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
