@@ -56,9 +56,10 @@ book: trained ## train, evaluate, execute the chapters: _build/html/index.html
 	@$(MAKE) --no-print-directory html
 	@echo "The book: $(CURDIR)/_build/html/index.html"
 
-# Each of the two computes with one thread, see compute.threads.
+# Each of the two computes with one thread, see compute.threads. -j without a number: with one, make 4.3
+# can overlook that a slot is free and train the second only after the first.
 trained: $(INSTALLED)
-	@$(MAKE) --no-print-directory -j $(words $(METHODS)) SIDE_BY_SIDE=1 $(METHODS:%=$(STAMPS)/%.trained)
+	@$(MAKE) --no-print-directory -j SIDE_BY_SIDE=1 $(METHODS:%=$(STAMPS)/%.trained)
 
 notebooks: $(INSTALLED) ## rewrite and execute the notebooks from their texts (CHAPTERS=book/x.md)
 	$(BIN)/python -m book.tools.execute $(CHAPTERS)
