@@ -227,6 +227,11 @@ class RunConfig:
             raise ValueError(
                 f"telemetry.image_feedback_every: method {self.method} has no f_i: set it to 0"
             )
+        if self.data.unlabelled is None and METHODS[self.method].unlabelled:
+            raise ValueError(
+                f"data.unlabelled: missing, and method {self.method} learns from unlabelled faces: "
+                "name some, or set method to one that learns from labels alone, such as supervised"
+            )
         return self
 
 

@@ -10,6 +10,7 @@ import pytest
 from face2exp_lib.augmentation.patches import AugOptions
 from face2exp_lib.config import RunConfig, data_root, dump_config, load_config
 from face2exp_lib.data.sets.landmarks import CANONICAL_POINTS
+from face2exp_lib.data.sources import Source
 from face2exp_lib.runtime.errors import Face2ExpError
 from face2exp_lib.runtime.resources import shipped
 from face2exp_lib.training.pretrain_config import load_either_config
@@ -309,14 +310,19 @@ def test_data_root_that_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
         data_root(None)
 
 
+def unlabelled(config: RunConfig) -> Source:
+    assert config.data.unlabelled is not None
+    return config.data.unlabelled
+
+
 def test_relative_path_without_a_root_and_absolute_path_without_one(
     tiny: Tiny, squares_root: Path
 ) -> None:
-    source = tiny().data.unlabelled
+    source = unlabelled(tiny())
     with pytest.raises(Face2ExpError, match="'people' lies below the data root, and none is set"):
         source.read(None)
     assert len(source.read(squares_root)) == 12
-    absolute = tiny(f"data.unlabelled.path={squares_root}/people").data.unlabelled
+    absolute = unlabelled(tiny(f"data.unlabelled.path={squares_root}/people"))
     assert len(absolute.read(None)) == 12
 
 
@@ -324,12 +330,12 @@ def test_rendered_without_a_path_is_the_embedded_pack() -> None:
     config = load_config(Path("rendered_cpu.yaml"))
     test = config.data.test.read(None)
     assert np.bincount(test.known_labels()).tolist() == [len(test) // 7] * 7  # a balanced part
-    assert config.data.unlabelled.read(None).labels is None
+    assert unlabelled(config).read(None).labels is None
 
 
 def test_the_embedded_unlabelled_faces_have_their_own_landmarks() -> None:
     """Found by MTCNN in nearly all of them, a few hundredths of the face from the true ones."""
-    faces = load_config(Path("rendered_cpu.yaml")).data.unlabelled.read(None)
+    faces = unlabelled(load_config(Path("rendered_cpu.yaml"))).read(None)
     assert faces.landmarks is not None
     assert faces.canonical is not None
     assert faces.canonical.mean() < 0.02
@@ -350,6 +356,6 @@ def test_the_embedded_unlabelled_faces_have_their_own_landmarks() -> None:
 
 
 def test_home_of_a_user_who_does_not_exist(tiny: Tiny, tmp_path: Path) -> None:
-    source = tiny("data.unlabelled.path=~nobody-of-this-name/x").data.unlabelled
+    source = unlabelled(tiny("data.unlabelled.path=~nobody-of-this-name/x"))
     with pytest.raises(Face2ExpError, match="~nobody-of-this-name/x: no such file or folder"):
         source.read(tmp_path)

@@ -122,6 +122,8 @@ def _source(options: argparse.Namespace) -> "FaceSet":
         raise Face2ExpError("name what to shard: either PATH, PATH:PART or --config CONFIG.yaml")
     if options.config:
         config = load_config(options.config, options.set)
+        if config.data.unlabelled is None:
+            raise Face2ExpError(f"{options.config}: data.unlabelled: missing: name what to shard")
         return config.data.unlabelled.read(data_root(options.data_root))
     return one_set(options.source, skip_bad=options.skip_bad is not None, codes=codes_of(options))
 

@@ -100,7 +100,8 @@ class Data:
     Attributes:
         labelled: D'_FER, the long-tailed labelled set; training and validation are cut from it.
         test: read once, by `face2exp evaluate --split test`.
-        unlabelled: D_FR; its labels, if it has any, are never read.
+        unlabelled: D_FR; its labels, if it has any, are never read. May be left out where the
+            method learns from labels alone.
         num_classes: 7, or 8 with contempt.
         validation: a set of its own, or None to cut one from `labelled`.
         validation_per_class: images of each class to cut; None with a set of its own.
@@ -131,7 +132,7 @@ class Data:
 
     labelled: Source
     test: Source
-    unlabelled: Source
+    unlabelled: Source | None = None
     num_classes: Literal[7, 8] = 7
     validation: Source | None = None
     validation_per_class: int | None = Field(default=None, gt=0)

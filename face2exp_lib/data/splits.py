@@ -65,10 +65,10 @@ class RunData(LabelledData):
     """The sets of one run.
 
     Attributes:
-        unlabelled: D_FR; a stream where its format is `shards`.
+        unlabelled: D_FR; a stream where its format is `shards`; None where the config names none.
     """
 
-    unlabelled: FaceSet | ShardedFaces
+    unlabelled: FaceSet | ShardedFaces | None
 
     def record(self) -> dict[str, Any]:
         """Of each set the number of images, digests of its list and its table of landmarks, and how
@@ -76,7 +76,7 @@ class RunData(LabelledData):
         names = ("long_tailed", "labelled", "validation", "test", "unlabelled")
         sets = {name: getattr(self, name) for name in names}
         return {
-            "sets": {name: _about(faces) for name, faces in sets.items()},
+            "sets": {name: _about(faces) for name, faces in sets.items() if faces is not None},
             "left_out": self.left_out,
             "missing_classes": self.missing,
         }
@@ -109,26 +109,30 @@ def read_run_data(data: Data, seed: int, data_root: Path | str | None) -> RunDat
     parts = read_labelled_data(data, seed, data_root)
     drops = _drops(data, data_root)
     unlabelled = _read_unlabelled(data, data_root)
-    own = (unlabelled, parts.long_tailed)
+    own = [parts.long_tailed] if unlabelled is None else [unlabelled, parts.long_tailed]
     if drops and not any(drops.knows(faces.name, faces.origin) for faces in own):
         raise Face2ExpError(
             f"data.drop: lists images of {drops.names}, and this run trains on "
             f"{' and '.join(sorted({faces.name for faces in own}))}: audit these"
         )
-    evaluation = (parts.test, parts.validation) if data.check_unlabelled else ()
-    held_out = {digest for part in evaluation for digest in part.digests()}
-    listed = drops.ids(unlabelled.name, unlabelled.origin)
-    unlabelled, num_listed, num_copies, lacking = unlabelled.without(listed, held_out)
-    _must_lack_none(unlabelled.name, lacking)
-    left_out = {LISTED: num_listed, **({COPIES: num_copies} if evaluation else {})}
-    if len(unlabelled) == 0:
-        raise Face2ExpError(f"{unlabelled.name}: no image is left of it: add some")
+    left_out = dict(parts.left_out)
+    if unlabelled is not None:
+        evaluation = (parts.test, parts.validation) if data.check_unlabelled else ()
+        held_out = {digest for part in evaluation for digest in part.digests()}
+        listed = drops.ids(unlabelled.name, unlabelled.origin)
+        unlabelled, num_listed, num_copies, lacking = unlabelled.without(listed, held_out)
+        _must_lack_none(unlabelled.name, lacking)
+        left_out["unlabelled"] = {LISTED: num_listed}
+        if evaluation:
+            left_out["unlabelled"][COPIES] = num_copies
+        if len(unlabelled) == 0:
+            raise Face2ExpError(f"{unlabelled.name}: no image is left of it: add some")
     return RunData(
         parts.long_tailed,
         parts.labelled,
         parts.validation,
         parts.test,
-        {**parts.left_out, "unlabelled": left_out},
+        left_out,
         parts.missing,
         unlabelled,
     )
@@ -194,8 +198,10 @@ def _drops(data: Data, data_root: Path | None) -> Drops:
     return read_drops(*(below_data_root(table, data_root) for table in listed))
 
 
-def _read_unlabelled(data: Data, data_root: Path | None) -> FaceSet | ShardedFaces:
+def _read_unlabelled(data: Data, data_root: Path | None) -> FaceSet | ShardedFaces | None:
     source = data.unlabelled
+    if source is None:
+        return None
     if source.format == "shards":
         if source.landmarks:
             raise Face2ExpError(

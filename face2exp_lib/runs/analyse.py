@@ -162,7 +162,7 @@ def _truth(config: RunConfig, data_root: Path | None, path: Path | None) -> dict
     """Image to true class code, or None where nothing is known."""
     if path is None:
         source = config.data.unlabelled
-        if source.format != "rendered":
+        if source is None or source.format != "rendered":
             return None
         folder = below_data_root(source.path, data_root) if source.path else None
         path = (folder or shipped("data/rendered")) / f"{source.part}_truth.csv"

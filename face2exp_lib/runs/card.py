@@ -289,7 +289,7 @@ def set_terms(config: RunConfig | PretrainConfig) -> dict[str, str]:
     if isinstance(data, IdentityData):
         sources = [data.faces]
     else:
-        sources = [data.labelled, data.unlabelled]
-        sources += [] if data.validation is None else [data.validation]
+        given = (data.labelled, data.unlabelled, data.validation)
+        sources = [source for source in given if source is not None]
     adapters = [FORMATS[source.format] for source in sources]
     return {adapter.title: " ".join(adapter.state.split()) for adapter in adapters}

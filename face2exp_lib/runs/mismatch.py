@@ -107,14 +107,18 @@ def measure_mismatch(
 
 def _read_sets(config: RunConfig, data_root: Path | None, fer: str) -> tuple[FaceSet, FaceSet]:
     """The FER and the FR faces."""
+    if config.data.unlabelled is None:
+        raise Face2ExpError(
+            "the run's config has no data.unlabelled: there are no FR faces to compare with"
+        )
     if config.data.unlabelled.format == "shards":
         # Training streams them. Here they are a list, as some are drawn from all of it.
         labelled = read_labelled_data(config.data, config.seed, data_root)
         return getattr(labelled, fer), config.data.unlabelled.read(data_root)
     data = read_run_data(config.data, config.seed, data_root)
-    listed = data.unlabelled.listed
-    assert listed is not None
-    return getattr(data, fer), listed
+    assert data.unlabelled is not None
+    assert data.unlabelled.listed is not None
+    return getattr(data, fer), data.unlabelled.listed
 
 
 def _initial(config: RunConfig) -> FaceNetwork:

@@ -129,7 +129,10 @@ def plan_run(config: RunConfig, data: RunData, device: torch.device) -> Plan:
     plan = Plan(networks, deployed_network(config), [])
     if config.training.ema:
         plan.averages = deepcopy(plan.classifiers)
-    unlabelled = unlabelled_faces(data.unlabelled, config.data) if method.unlabelled else None
+    unlabelled = None
+    if method.unlabelled:
+        assert data.unlabelled is not None  # by RunConfig
+        unlabelled = unlabelled_faces(data.unlabelled, config.data)
     if unlabelled is not None and config.training.warm_start_steps:
         plan.phases.append(_warm_start(config, data, dict(networks), labelled))
     if method.rounds and unlabelled is not None:

@@ -209,7 +209,7 @@ def write_data(data: RunData, run_dir: Path) -> None:
 def _lists(data: RunData) -> dict[str, np.ndarray]:
     """Of each set but a stream what `list_hashes` makes of it."""
     sets = {name: getattr(data, name) for name in SETS}
-    listed = {name: faces.listed for name, faces in sets.items()}
+    listed = {name: faces.listed for name, faces in sets.items() if faces is not None}
     return {name: list_hashes(faces) for name, faces in listed.items() if faces is not None}
 
 

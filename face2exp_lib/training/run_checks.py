@@ -68,9 +68,11 @@ def _must_not_be_in_forward_mode(config: RunConfig) -> None:
 
 def about_patches(config: RunConfig, data: RunData) -> str | None:
     """What to tell about patches that lie at the points of an average face, if they do."""
-    faces = data.unlabelled.listed
-    if not METHODS[config.method].unlabelled or config.aug.patches == "none":
+    if data.unlabelled is None or not METHODS[config.method].unlabelled:
         return None
+    if config.aug.patches == "none":
+        return None
+    faces = data.unlabelled.listed
     # A stream has its points in its shards, millions of rows that are not read for a note.
     if faces is None or faces.landmarks is not None:
         return None

@@ -172,7 +172,7 @@ class Distance:
     def __init__(self, config: RunConfig, data: RunData) -> None:
         self.config, self.sets = config, list[DecodedFaces]()
         number = config.telemetry.distance_images
-        unlabelled = data.unlabelled.listed
+        unlabelled = None if data.unlabelled is None else data.unlabelled.listed
         if number and unlabelled is not None:
             self.sets = [
                 DecodedFaces(

@@ -83,6 +83,36 @@ def test_train_evaluate_predict(
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
+def test_labels_alone_need_no_unlabelled_faces(
+    capsys: Capture, config_path: Path, squares_root: Path, tmp_path: Path
+) -> None:
+    """The run is the one that names some: they decide nothing of it."""
+    lines = config_path.read_text().splitlines()
+    alone, root = tmp_path / "alone.yaml", ("--data-root", squares_root)
+    alone.write_text("\n".join(line for line in lines if "unlabelled:" not in line))
+    scores = {}
+    for path in (alone, config_path):
+        run = tmp_path / path.stem
+        train = ("train", path, *root, "--set", "method=supervised", "--run-dir", run)
+        succeed(capsys, *train)
+        succeed(capsys, *train, "--resume")
+        succeed(capsys, "evaluate", run, *root, "--split", "test")
+        scores[path] = json.loads((run / "evaluation-test.json").read_text())["confusion_matrix"]
+    assert scores[alone] == scores[config_path]
+    run = tmp_path / "alone"
+    assert "unlabelled" not in json.loads((run / "data.json").read_text())["sets"]
+    assert "model card" in succeed(capsys, "card", run)
+    assert "there are no FR faces to compare with" in fail(capsys, "mismatch", run, *root)
+    assert "data.unlabelled: missing" in fail(
+        capsys, "data", "shard", "--config", alone, "--set", "method=supervised",
+        "--out", tmp_path / "s", *root,
+    )  # fmt: skip
+    assert fail(capsys, "train", alone, *root).endswith(
+        "data.unlabelled: missing, and method meta learns from unlabelled faces: name some, or set "
+        "method to one that learns from labels alone, such as supervised"
+    )
+
+
 def test_resume_of_a_finished_run_changes_nothing(
     capsys: Capture, config_path: Path, squares_root: Path, run: Path, contents: Contents
 ) -> None:

@@ -64,6 +64,7 @@ def test_copies_of_evaluation_images_and_listed_ones_are_left_out(
     assert len(data.unlabelled) == 11
     assert data.left_out["unlabelled"] == {LISTED: 1, COPIES: 2}
     unchecked = run_data(streaming("data.check_unlabelled=false"), root)
+    assert isinstance(unchecked.unlabelled, ShardedFaces)
     assert len(unchecked.unlabelled) == 14
     record = data.record()["sets"]["unlabelled"]
     assert record == {"num_images": 11, "digest": data.unlabelled.digest}

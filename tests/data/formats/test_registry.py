@@ -171,6 +171,7 @@ def test_any_labelled_set_trains_with_any_unlabelled_one(
     data = run_data(config, tmp_path)
     assert (len(data.labelled), len(data.validation)) == (7, 7)
     for faces in (data.labelled, data.unlabelled):
+        assert faces is not None
         images, labels, _, _ = unlabelled_faces(faces, config.data).__getitems__([0, 1, 2])
         assert images.shape == (3, 3, 40, 40)
         assert labels.tolist() == [-1] * 3, "a label of D_FR came along"
