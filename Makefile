@@ -18,8 +18,8 @@ METHODS := meta supervised
 # Of the terminal, for a bar each.
 LINE_meta := 0
 LINE_supervised := 1
-# As many image passes as Meta-Face2Exp takes, 800 x 64 + 2,280 x 160 = 13,000 x 32, and validated as
-# often: a run of results/compare_main/.
+# As many image passes as Meta-Face2Exp takes, 2,600 x 160 = 13,000 x 32, and validated as often: a run of
+# results/compare_main/.
 SETTINGS_supervised := --set training.num_steps=13000 --set training.eval_every_steps=1625
 EVALUATED := $(METHODS:%=$(STAMPS)/%.evaluated)
 
