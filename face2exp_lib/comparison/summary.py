@@ -176,33 +176,6 @@ def compare_runs(
     }
 
 
-def arm_lines(comparison: dict[str, Any], arms: Sequence[str] = ()) -> str:
-    """A few arms of a comparison, a line each: class mean and class std with their deviations over
-    seeds, and how far the class mean is from the reference's, with its interval.
-
-    Args:
-        comparison: of `compare_runs`.
-        arms: their names; all, if none are given.
-    """
-    names = list(arms) or list(comparison["arms"])
-    width, lines = max(map(len, names)), []
-    for name in names:
-        arm = comparison["arms"][name]
-        told = [name.ljust(width)]
-        for measure, title in (("mean_class_accuracy", "mean"), ("std_class_accuracy", "std")):
-            std = arm[measure]["std"]
-            spread = "one seed" if std is None else f"± {std:.1f}"
-            told.append(f"{title} {arm[measure]['mean']:4.1f} {spread}")
-        if "paired" in arm:
-            paired = arm["paired"]["mean_class_accuracy"]
-            interval = "[one seed, no interval]"
-            if paired["interval"]:
-                interval = "[{:+.1f}, {:+.1f}]".format(*paired["interval"])
-            told.append(f"{paired['mean']:+5.1f} {interval}")
-        lines.append("  ".join(told))
-    return "\n".join(lines)
-
-
 Evaluated = dict[int, tuple[Path, dict[str, Any]]]
 
 

@@ -190,7 +190,7 @@ def test_the_loss_surface_computes_what_the_library_does(
     import torch.nn.functional as F
 
     browser.get(f"{address}/book/derive_feedback.html")
-    (figure,) = found(browser, ".live-figure")
+    figure, *_ = found(browser, ".live-figure")
     w_0, w_1, log_eta = (moved_to(browser, figure, i, value) for i, value in enumerate(place))
     cells = figure.find_elements("css selector", "td:nth-child(2)")
     shown = [float(cell.text.replace("\N{MINUS SIGN}", "-")) for cell in cells]
@@ -211,7 +211,7 @@ def test_the_loss_surface_computes_what_the_library_does(
 
 def test_a_balanced_test_part_has_one_accuracy(browser: Any, address: str) -> None:
     browser.get(f"{address}/book/evaluate.html")
-    (figure,) = found(browser, ".live-figure")
+    figure, *_ = found(browser, ".live-figure")
 
     def columns() -> list[list[str]]:
         rows = figure.find_elements("css selector", "tr:has(td)")
@@ -228,7 +228,7 @@ def test_a_balanced_test_part_has_one_accuracy(browser: Any, address: str) -> No
 
 def test_a_page_marks_its_question(browser: Any, address: str) -> None:
     browser.get(f"{address}/book/released_code.html")
-    (figure,) = found(browser, ".live-figure")
+    figure, *_ = found(browser, ".live-figure")
     marks = []
     for answer in figure.find_elements("css selector", "label"):
         answer.click()
@@ -242,7 +242,7 @@ def test_names_in_the_place_of_b_get_their_f(browser: Any, address: str) -> None
     from face2exp_lib.runtime.storage import read_json
 
     browser.get(f"{address}/book/two_networks.html")
-    (figure,) = found(browser, ".live-figure")
+    figure, *_ = found(browser, ".live-figure")
     stored = read_json(ROOT / "results" / "first_page" / "you_are_b.json")["figure"]
 
     def told() -> float:
@@ -270,7 +270,7 @@ def test_a_smile_moves_the_bars_of_the_first_page(browser: Any, address: str) ->
     from selenium.webdriver.common.keys import Keys
 
     browser.get(f"{address}/book/index.html")
-    (figure,) = found(browser, ".live-figure")
+    figure, *_ = found(browser, ".live-figure")
     (slider,) = figure.find_elements("css selector", "input")
     told = figure.find_element("css selector", "[aria-live]")
     assert told.text == "The network says happy."

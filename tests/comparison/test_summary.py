@@ -9,7 +9,6 @@ import pytest
 
 from face2exp_lib.cli.tables import NO_P, comparison_table
 from face2exp_lib.comparison.summary import (
-    arm_lines,
     compare_runs,
     holm,
     mcnemar,
@@ -19,6 +18,7 @@ from face2exp_lib.comparison.summary import (
 )
 from face2exp_lib.evaluation.metrics import _completed, accuracies
 from face2exp_lib.evaluation.predictions import Predictions, predictions_path, write_predictions
+from face2exp_lib.figures.tables import arm_table
 from face2exp_lib.runtime.errors import Face2ExpError
 
 NAMES = ("a", "b")
@@ -185,10 +185,10 @@ def test_a_table_of_one_seed_says_that_it_gives_no_p(arms: dict[str, list[Path]]
     assert not any(";" in line for line in lines[2:])
     three = comparison_table(compare_runs(arms, "plain"))
     assert NO_P not in three
-    assert arm_lines(one) == (
-        "plain  mean 50.0 one seed  std  0.0 one seed\n"
-        "ours   mean 60.0 one seed  std  0.0 one seed  +10.0 [one seed, no interval]\n"
-        "other  mean 50.0 one seed  std  0.0 one seed   +0.0 [one seed, no interval]"
+    assert arm_table(one).rows == (
+        ("plain", "50.0 (one seed)", "0.0 (one seed)", ""),
+        ("ours", "60.0 (one seed)", "0.0 (one seed)", "+10.0 (one seed, no interval)"),
+        ("other", "50.0 (one seed)", "0.0 (one seed)", "+0.0 (one seed, no interval)"),
     )
 
 
@@ -228,13 +228,15 @@ def test_another_set_may_be_compared_by(arms: dict[str, list[Path]]) -> None:
         compare_runs({**chosen, "plain": arms["plain"]}, "plain", "on-x-1")
 
 
-def test_lines_of_a_few_arms(arms: dict[str, list[Path]]) -> None:
+def test_a_few_arms(arms: dict[str, list[Path]]) -> None:
     found = compare_runs(arms, "plain")
-    assert arm_lines(found, ["plain", "ours"]) == (
-        "plain  mean 50.0 ± 10.0  std  0.0 ± 0.0\n"
-        "ours   mean 70.0 ± 10.0  std  0.0 ± 0.0  +20.0 [-4.8, +44.8]"
+    table = arm_table(found, ["plain", "ours"])
+    assert table.head[-1] == "less plain"
+    assert table.rows == (
+        ("plain", "50.0 ± 10.0", "0.0 ± 0.0", ""),
+        ("ours", "70.0 ± 10.0", "0.0 ± 0.0", "+20.0 [-4.8, +44.8]"),
     )
-    assert arm_lines(found).splitlines()[2].startswith("other  mean")
+    assert arm_table(found).rows[2][0] == "other"
 
 
 def test_shared_seeds_alone_are_paired(arms: dict[str, list[Path]]) -> None:
