@@ -101,8 +101,8 @@ class Case:
         says: what was changed since the case before and, if they differ, why they do.
         ours: network, batches and `Case.progress` to what our steps led to.
         agrees: whether losses and weights are meant to be the same.
-        theirs: settings of USB's algorithm that are not its defaults.
         inputs: of USB's step; of several, the mean of what they lead to is compared.
+        theirs: settings of USB's algorithm that are not its defaults.
         mend: changes USB's algorithm before its step.
         stored_norm: batch norm uses stored statistics on both sides, not the batch's.
         progress: share of the run done.
@@ -114,8 +114,8 @@ class Case:
     says: str
     ours: Callable[[FaceNetwork, list[StepBatch], float], Taken]
     agrees: bool
+    inputs: tuple[Inputs, ...]
     theirs: dict[str, Any] = field(default_factory=dict)
-    inputs: tuple[Inputs, ...] = ()
     mend: Callable[[Any], None] | None = None
     stored_norm: bool = False
     progress: float = 0.5
@@ -550,8 +550,8 @@ def compared(case: Case) -> dict[str, Any]:
     statistics and teacher the largest difference as a share of the largest change of USB's."""
     batches = noise(case.steps)
     network = start(stored_norm=case.stored_norm)
-    before = seen_of(with_turns(deepcopy(network)) if case.method == "remixmatch" else network)
-    before = {name: vector.clone() for name, vector in before.items()}
+    turning = case.method == "remixmatch"
+    before = seen_of(with_turns(deepcopy(network)) if turning else deepcopy(network))
     found = theirs(case, network, batches)
     own = case.ours(network, batches, case.progress)
     row: dict[str, Any] = {

@@ -9,7 +9,7 @@ optimisers, moving averages and the loop are USB's own.
 import contextlib
 import io
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from importlib import import_module
 from itertools import repeat
@@ -138,7 +138,7 @@ def step(made: Any, it: int, inputs: Inputs) -> float:
 
 
 @contextlib.contextmanager
-def silent() -> Any:
+def silent() -> Iterator[None]:
     """Without what USB prints, and without torch's warning that there is no CUDA to scale for."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
