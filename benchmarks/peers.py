@@ -435,7 +435,7 @@ def main() -> None:
     )
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS))
     parser.add_argument("--data-root", type=Path)
-    parser.add_argument("--steps", type=int, default=1000, help="of a run")
+    parser.add_argument("--steps", type=int, default=400, help="of a run")
     parser.add_argument("--turns", type=int, default=15, help="steps of each way, for the speed")
     parser.add_argument("--clock", choices=CLOCKS, default="cpu", help="of the speed")
     parser.add_argument("--json", type=Path, help="file to write to")
