@@ -22,7 +22,7 @@ what is left out of it on a CPU.
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -55,6 +55,7 @@ from face2exp_lib.training.phases import Phase
 from face2exp_lib.training.plans import Plan, plan_run
 
 PARTS = ("losses", "speed", "run")
+SIDES = ("ours", "usb", "usb_matched")  # of a run
 CONFIG = "fer2013_lfw_cpu.yaml"
 # The published ratio of the two batches, rate, momentum, weight decay and threshold, on a small
 # network and fewer images, for a CPU. All sides begin at the weights of one warm start, without
@@ -69,7 +70,7 @@ CHANGES = (
     "training.momentum_b=0.9",
     "training.weight_decay=0.0005",
     "training.ema=0.99",  # of 0.999 most would be the weights at the start
-    "training.warm_start_steps=1000",
+    "training.warm_start_steps=500",
     "training.finetune_steps=0",
     # USB records nothing of single images.
     "telemetry.pseudo_labels=false",
@@ -391,9 +392,13 @@ def usb_run(
 
 
 def runs(
-    config: RunConfig, root: Path | None, store: Callable[[dict[str, Any]], None]
-) -> dict[str, Any]:
-    """Ours and both of USB's, one after the other; `store` is handed what there is after each."""
+    config: RunConfig,
+    root: Path | None,
+    chosen: Sequence[str],
+    store: Callable[[dict[str, Any]], None],
+) -> None:
+    """Some of SIDES, one after the other, each from the same weights; `store` is handed what there is
+    after each."""
     data = read_run_data(config.data, config.seed, root)
     test = DecodedFaces(data.test, config.data.stored_size, in_memory=True)
     told: dict[str, Any] = {
@@ -412,13 +417,19 @@ def runs(
             "usb": lambda: usb_run(config, phase, test, matched=False),
             "usb_matched": lambda: usb_run(config, phase, test, matched=True),
         }
-        for name, side in sides.items():
-            told["sides"][name] = side()
+        for name in chosen:
+            told["sides"][name] = sides[name]()
             print(name, told["sides"][name], flush=True)
-            if {"ours", "usb"} <= told["sides"].keys():
-                told |= faster(told["sides"])
             store(told)
-    return told
+
+
+def joined(run: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """A run's part with those sides that were stored before of a run with the same settings."""
+    settled = run.keys() - {"sides", "environment", "after_warm_start"}
+    same = all(before.get(key) == run[key] for key in settled)
+    sides = {**(before["sides"] if same else {}), **run["sides"]}
+    both = {"ours", "usb"} <= sides.keys()
+    return run | {"sides": sides} | (faster(sides) if both else {})
 
 
 def faster(found: dict[str, dict[str, Any]]) -> dict[str, float]:
@@ -434,6 +445,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS))
+    parser.add_argument("--sides", choices=SIDES, nargs="+", default=list(SIDES), help="of a run")
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--steps", type=int, default=400, help="of a run")
     parser.add_argument("--turns", type=int, default=15, help="steps of each way, for the speed")
@@ -448,6 +460,8 @@ def main() -> None:
         path = arguments.json
         if path:
             before = read_json(path) if path.exists() else {}
+            if part == "run":
+                told = joined(told, before.get("run", {}))
             write_json(path, before | {part: told | {"environment": made_with}})
 
     if "speed" in arguments.only:  # first: it forks, and nothing may have been computed before
@@ -457,7 +471,7 @@ def main() -> None:
     if "losses" in arguments.only:
         store("losses", peer_steps.all_compared())
     if "run" in arguments.only:
-        runs(config, root, partial(store, "run"))
+        runs(config, root, arguments.sides, partial(store, "run"))
 
 
 if __name__ == "__main__":
