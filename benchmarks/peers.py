@@ -397,8 +397,8 @@ def runs(
     chosen: Sequence[str],
     store: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Some of SIDES, one after the other, each from the same weights; `store` is handed what there is
-    after each."""
+    """Some of SIDES, one after the other, each from the same weights; `store` is handed what there
+    is after each."""
     data = read_run_data(config.data, config.seed, root)
     test = DecodedFaces(data.test, config.data.stored_size, in_memory=True)
     told: dict[str, Any] = {
@@ -425,8 +425,7 @@ def runs(
 
 def joined(run: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
     """A run's part with those sides that were stored before of a run with the same settings."""
-    settled = run.keys() - {"sides", "environment", "after_warm_start"}
-    same = all(before.get(key) == run[key] for key in settled)
+    same = all(before.get(key) == run[key] for key in run.keys() - {"sides"})
     sides = {**(before["sides"] if same else {}), **run["sides"]}
     both = {"ours", "usb"} <= sides.keys()
     return run | {"sides": sides} | (faster(sides) if both else {})

@@ -77,6 +77,17 @@ def test_images_a_second_as_a_ratio() -> None:
     }
 
 
+def test_sides_of_the_same_run_may_be_measured_at_different_times() -> None:
+    speed = {"images_per_second": 30.0, "images_per_cpu_second": 30.0}
+    first = peers.joined({"num_steps": 5, "sides": {"ours": speed}}, {})
+    assert first == {"num_steps": 5, "sides": {"ours": speed}}
+    found = peers.joined({"num_steps": 5, "sides": {"usb": speed}}, first)
+    assert found["sides"] == {"ours": speed, "usb": speed}
+    assert found["images_per_second_ratio"] == 1.0
+    another = peers.joined({"num_steps": 6, "sides": {"usb": speed}}, first)
+    assert another == {"num_steps": 6, "sides": {"usb": speed}}
+
+
 def test_both_sides_have_the_same_settings() -> None:
     config = peers.settled(num_steps=30)
     found, training = peers.settings(config), config.training
