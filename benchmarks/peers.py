@@ -26,7 +26,6 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -453,7 +452,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file to write to")
     arguments = parser.parse_args()
     config, root = settled(arguments.steps), data_root(arguments.data_root)
-    made_with = environment() | {"semilearn": version("semilearn")}
+    made_with = environment() | {"semilearn": usb.installed()}
     made_with["machine"]["threads"] = config.compute.threads
 
     def store(part: str, told: dict[str, Any]) -> None:

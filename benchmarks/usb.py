@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from itertools import repeat
 from types import SimpleNamespace
 from typing import Any
@@ -40,6 +41,20 @@ def semilearn(module: str = "semilearn") -> Any:
     except ImportError as error:
         raise Face2ExpError(
             f"{module} cannot be imported ({error}): `{PIP}`, in an environment of its own"
+        ) from error
+
+
+def installed() -> str:
+    """The version that is there.
+
+    Raises:
+        Face2ExpError: if there is none.
+    """
+    try:
+        return version("semilearn")
+    except PackageNotFoundError as error:
+        raise Face2ExpError(
+            f"semilearn is not installed: `{PIP}`, in an environment of its own"
         ) from error
 
 

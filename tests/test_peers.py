@@ -2,6 +2,7 @@
 what it wrote down."""
 
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -34,6 +35,16 @@ def test_without_usb_the_line_that_installs_it_is_named(
     monkeypatch.setitem(sys.modules, "semilearn", None)  # as if it were not installed
     with pytest.raises(Face2ExpError, match=r"`pip install semilearn==0\.3\.2`"):
         usb.semilearn(module)
+
+
+def test_without_usb_the_benchmark_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(usb, "version", missing)
+    monkeypatch.setattr(sys, "argv", ["peers", "--only", "losses"])
+    with pytest.raises(Face2ExpError, match=r"not installed: `pip install semilearn==0\.3\.2`"):
+        peers.main()
 
 
 def test_how_far_apart_by_hand() -> None:
