@@ -10,7 +10,8 @@ All of them keep the project's batch-norm policy (`networks.frozen_running_stats
 normalised by its own batch, and of a network that sees labels only the labelled pass moves the
 running statistics. The released code of UDA, FixMatch and Meta Pseudo Labels normalises labelled
 and unlabelled images together. All three average weights over time for evaluation, which a run
-here does with `training.ema`.
+here does with `training.ema`. Five methods are held against an outside code, USB's, by
+`benchmarks/peers.py`; `results/benchmarks/peers.json` says where the two differ and why.
 """
 
 from face2exp_lib.methods.ada_cm import ADA_CM
