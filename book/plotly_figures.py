@@ -5,7 +5,9 @@ bare plotly figure stores into a drawn figure, so notebooks need no renderer of 
 small, and puts plotly.js and MathJax beside the pages, copied from the installed packages.
 
 Below each figure the page has what plotly does not offer: its sliders as inputs of the browser,
-which a keyboard, a screen reader and a thumb can move, and its numbers as a table.
+which a keyboard, a screen reader and a thumb can move, and its numbers as a table. Tables of
+results are sorted by their heads, and beside each notebook the text that it is paired with can be
+downloaded.
 
 A figure's alternative text is owed, and is given with its caption in the cell's metadata:
 
@@ -92,6 +94,11 @@ html[data-theme="dark"] .plotly-figure image { filter: invert(1) hue-rotate(180d
 html[data-theme="dark"] .bd-content div.cell_output .text_html {
   background: transparent !important; padding: 0 !important; color: inherit !important;
 }
+.text_html:has(> table.dataframe) { overflow-x: auto; }
+table.dataframe th button { all: unset; cursor: pointer; }
+table.dataframe th button:focus-visible { outline: 2px solid; }
+table.dataframe th[aria-sort="ascending"] button::after { content: " \25b2"; }
+table.dataframe th[aria-sort="descending"] button::after { content: " \25bc"; }
 .bd-article :is(h2, h3, dt) { overflow-wrap: anywhere; }
 .bd-article table.table { font-size: 0.9em; }
 .bd-article table td:has(code) { min-width: 10em; }
@@ -102,6 +109,32 @@ html[data-theme="dark"] .bd-content div.cell_output .text_html {
   pre { white-space: pre-wrap !important; }
   h1 { break-before: page; }
 }
+"""
+# A click on a head sorts by its column, a second one the other way; empty cells stay last. A cell
+# counts by the number that it begins with, `69.9 ± 2.6` and `+0.6 [-0.7, +1.9]` too.
+SORT = """\
+document.addEventListener("DOMContentLoaded", () => {
+  const number = (text) => parseFloat(text.replaceAll(",", "").replace("\u2212", "-"));
+  const compare = (a, b) => number(a) - number(b) || a.localeCompare(b);
+  for (const table of document.querySelectorAll("table.dataframe")) {
+    const heads = [...table.tHead.rows[0].cells];
+    heads.forEach((head, column) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+        for (const other of heads) other.removeAttribute("aria-sort");
+        head.setAttribute("aria-sort", sign < 0 ? "descending" : "ascending");
+        const text = (row) => row.cells[column].textContent.trim();
+        const rows = [...table.tBodies[0].rows];
+        const full = rows.filter(text).sort((a, b) => sign * compare(text(a), text(b)));
+        table.tBodies[0].append(...full, ...rows.filter((row) => !text(row)));
+      });
+    });
+  }
+});
 """
 TUPLE_FIELD = type(vars(namedtuple("OfOneField", "field"))["field"])
 MOST_ROWS = 60  # of a table; of a longer series every so many rows
@@ -268,15 +301,43 @@ def _text(value: Any) -> str:
 
 
 def offer_colab(app: "Sphinx", config: "Config") -> None:
-    """Buttons to download a notebook and to run it on Colab, where the book has an address that
-    Colab can fetch it from."""
+    """A button to run a notebook on Colab, where the book has an address that Colab can fetch it
+    from."""
     options = config.html_theme_options
-    known = bool(options.get("repository_url"))
-    options["use_download_button"] = known
-    if known:
+    if options.get("repository_url"):
         options.setdefault("launch_buttons", {})["colab_url"] = (
             "https://colab.research.google.com"
         )
+
+
+def offer_text(
+    app: "Sphinx",
+    pagename: str,
+    templatename: str,
+    context: dict,
+    doctree: nodes.document | None,
+) -> None:
+    """Beside the download of a notebook that of the text it is paired with, which is what is read
+    and edited."""
+    text = Path(app.srcdir, f"{pagename}.md")
+    if context.get("page_source_suffix") != ".ipynb" or not text.exists():
+        return
+    target = Path(app.outdir, "_sources", f"{pagename}.md")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(text, target)
+    for group in context["header_buttons"]:
+        if group["label"] == "download-buttons":
+            source = group["buttons"][0]
+            url = source["url"].removesuffix(".ipynb") + ".md"
+            group["buttons"].insert(
+                1,
+                {
+                    **source,
+                    "url": url,
+                    "text": ".md",
+                    "label": "download-text-button",
+                },
+            )
 
 
 def skip_tuple_fields(
@@ -294,6 +355,7 @@ def copy_scripts(app: "Sphinx") -> None:
     static = Path(app.outdir, "_static")
     static.mkdir(parents=True, exist_ok=True)
     (static / "face2exp.css").write_text(STYLE)
+    (static / "sort_tables.js").write_text(SORT)
     with as_file(files("plotly") / "package_data" / "plotly.min.js") as script:
         shutil.copyfile(script, static / "plotly.min.js")
     with as_file(files("mathjax") / "static" / "mathjax" / "es5") as mathjax:
@@ -315,6 +377,7 @@ def load_assets(
 ) -> None:
     """Load plotly.js on the pages that have a figure, once each, and the style on all."""
     app.add_css_file("face2exp.css")
+    app.add_js_file("sort_tables.js", loading_method="defer")
     if doctree is not None and any(
         node.get("plotly") for node in doctree.findall(nodes.raw)
     ):
@@ -333,4 +396,7 @@ def setup(app: "Sphinx") -> dict[str, Any]:
     app.connect("autodoc-skip-member", skip_tuple_fields)
     app.connect("builder-inited", copy_scripts)
     app.connect("html-page-context", load_assets)
+    app.connect(
+        "html-page-context", offer_text, priority=900
+    )  # after the theme's own buttons
     return {"parallel_read_safe": True, "parallel_write_safe": True}

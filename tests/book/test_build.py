@@ -160,8 +160,7 @@ def test_a_slider_becomes_an_input() -> None:
 
 
 @pytest.mark.parametrize("address", ["", "https://example.org/face2exp"])
-def test_colab_and_downloads_are_offered_where_they_can_be_fetched(address: str) -> None:
+def test_colab_is_offered_where_it_can_fetch_the_book(address: str) -> None:
     config: Any = SimpleNamespace(html_theme_options={"repository_url": address})
     offer_colab(NO_RENDERER, config)
-    assert config.html_theme_options["use_download_button"] == bool(address)
     assert ("launch_buttons" in config.html_theme_options) == bool(address)

@@ -163,6 +163,21 @@ def test_every_chapter_has_a_figure_that_moves(name: str, html: Path) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
+def test_each_page_offers_its_notebook_and_its_text(name: str, html: Path) -> None:
+    page = html / name
+    links = BeautifulSoup(page.read_text(), "html.parser").select("a.btn-download-source-button")
+    links += BeautifulSoup(page.read_text(), "html.parser").select("a.btn-download-text-button")
+    files = {path.suffix: path for link in links if (path := page.parent / str(link["href"]))}
+    assert files.keys() == ({".ipynb", ".md"} if name in CHAPTERS else {".md"})
+    assert {path.stem for path in files.values()} == {page.stem}
+    if name in CHAPTERS:
+        assert json.loads(files[".ipynb"].read_text())["nbformat"] == 4
+        assert files[".md"].read_text().startswith("---\njupytext:")
+    else:
+        assert files[".md"].read_text()
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_pages_are_light(name: str, html: Path) -> None:
     page = html / name
     pictures = BeautifulSoup(page.read_text(), "html.parser").select("article img[src]")

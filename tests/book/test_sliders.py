@@ -276,3 +276,35 @@ def test_a_smile_moves_the_bars_of_the_first_page(browser: Any, address: str) ->
     assert told.text == "The network says happy."
     slider.send_keys(Keys.HOME)
     assert told.text != "The network says happy."
+
+
+def test_a_table_is_sorted_by_the_head_that_is_pressed(browser: Any, address: str) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    browser.get(f"{address}/book/evaluate.html")
+    table, *_ = found(browser, "table.dataframe")
+    heads = table.find_elements("css selector", "thead th")
+
+    def column(number: int) -> list[str]:
+        rows = table.find_elements("css selector", "tbody tr")
+        return [row.find_elements("css selector", "th, td")[number].text for row in rows]
+
+    def means() -> list[float]:
+        return [float(text.split()[0]) for text in column(1)]
+
+    as_stored = means()
+    for way, expected in (
+        ("ascending", sorted(as_stored)),
+        ("descending", sorted(as_stored, reverse=True)),
+    ):
+        heads[1].find_element("css selector", "button").send_keys(Keys.ENTER)
+        assert means() == expected != as_stored
+        assert heads[1].get_attribute("aria-sort") == way
+    for _ in range(2):  # signed numbers; the reference, which has none, stays last
+        heads[3].find_element("css selector", "button").click()
+        *less, reference = column(3)
+        assert reference == ""
+    assert [float(text.split()[0]) for text in less] == sorted(
+        (float(text.split()[0]) for text in less), reverse=True
+    )
+    assert heads[1].get_attribute("aria-sort") is None
