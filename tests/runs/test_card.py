@@ -76,8 +76,8 @@ def test_more_than_one_reading_is_told(run: Path, squares_root: Path) -> None:
 
 
 def test_run_of_an_earlier_version(run: Path) -> None:
-    """Without a record of its data, and with the evaluation that is committed."""
-    stored = json.loads((ROOT / "results" / "fer2013_lfw_cpu" / "meta-seed0.json").read_text())
+    """Without a record of its data, and with an evaluation as it was written then."""
+    stored = json.loads((Path(__file__).parent / "earlier_evaluation.json").read_text())
     (run / "evaluation-test.json").write_text(json.dumps(stored["evaluation"]))
     (run / "data.json").unlink()
     (run / "environment.json").unlink()
