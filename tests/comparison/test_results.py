@@ -98,44 +98,10 @@ def test_a_comparison_is_that_of_its_config_and_carries_its_provenance(name: str
             assert [run["seed"] for run in runs] == list(stored["comparison"]["seeds"])
 
 
-@pytest.mark.parametrize("name", RESULTS)
-def test_summary_is_the_mean_of_the_runs_beside_it(name: str) -> None:
-    folder = ROOT / "results" / name
-    for arm, result in json.loads((folder / "summary.json").read_text()).items():
-        runs = [json.loads((folder / f"{arm}-seed{s}.json").read_text()) for s in result["seeds"]]
-        assert len(runs) == 3
-        for measure in MEASURES:
-            values = [run["evaluation"][measure] for run in runs]
-            assert result[measure]["mean"] == pytest.approx(np.mean(values))
-            assert result[measure]["std_over_seeds"] == pytest.approx(np.std(values, ddof=1))
-
-
-@pytest.mark.parametrize("name", RESULTS)
-def test_every_arm_had_as_many_trials_and_took_its_best(name: str) -> None:
-    folder = ROOT / "results" / name
-    search = json.loads((folder / "search.json").read_text())["arms"]
-    assert len({len(found["trials"]) for found in search.values()}) == 1
-    for arm, found in search.items():
-        best = found["best"]
-        if found["trials"]:  # none: the protocol names the settings and where they come from
-            scores = [trial["validation_mean_class_accuracy"] for trial in found["trials"]]
-            assert best == found["trials"][int(np.argmax(scores))]["set"]
-        for path in folder.glob(f"{arm}-seed?.json"):
-            config = json.loads(path.read_text())["config"]
-            for key, value in best.items():
-                section, field = key.split(".")
-                assert config[section][field] == value
-
-
-@pytest.mark.parametrize("name", RESULTS)
-def test_results_carry_their_provenance_and_no_image(name: str) -> None:
-    folder = ROOT / "results" / name
-    for path in folder.glob("*-seed?.json"):
-        content = json.loads(path.read_text())
-        assert content["environment"]["git_commit"]
-        assert content["environment"]["packages"]["torch"]
-        assert content["evaluation"]["seed"] == content["config"]["seed"]
-    for path in folder.iterdir():
+def test_results_of_real_faces_name_no_image() -> None:
+    files = [path for path in (ROOT / "results" / "compare_fer2013").rglob("*") if path.is_file()]
+    assert len(files) > 60
+    for path in files:
         assert ".jpg" not in path.read_text()
 
 
