@@ -311,7 +311,7 @@ def test_ray_makes_the_same_table(faces: FaceSet, table: bytes, tmp_path: Path) 
             env=os.environ | {"RAY_TMPDIR": folder},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
         )
     assert done.returncode == 0, done.stderr
     assert lost.exists()
