@@ -95,10 +95,11 @@ html[data-theme="dark"] .bd-content div.cell_output .text_html {
   background: transparent !important; padding: 0 !important; color: inherit !important;
 }
 .text_html:has(> table.dataframe) { overflow-x: auto; }
+table.dataframe td { white-space: nowrap; }
 table.dataframe th button { all: unset; cursor: pointer; }
 table.dataframe th button:focus-visible { outline: 2px solid; }
-table.dataframe th[aria-sort="ascending"] button::after { content: " \25b2"; }
-table.dataframe th[aria-sort="descending"] button::after { content: " \25bc"; }
+table.dataframe th[aria-sort="ascending"] button::after { content: " \u25b2"; }
+table.dataframe th[aria-sort="descending"] button::after { content: " \u25bc"; }
 .bd-article :is(h2, h3, dt) { overflow-wrap: anywhere; }
 .bd-article table.table { font-size: 0.9em; }
 .bd-article table td:has(code) { min-width: 10em; }
