@@ -80,7 +80,10 @@ DATA_TABLE = """<details class="figure-data"><summary>The numbers of this figure
 <div class="table-wrapper" id="{id}-numbers">{tables}</div></details>
 """
 STYLE = """\
-dt.sig { overflow-wrap: anywhere; }
+/* the reference's names of types are longer than a phone is wide */
+dl.py :is(dt, dd, p, em, code, .pre, li) {
+  overflow-wrap: anywhere; white-space: normal; min-width: 0;
+}
 figure figcaption * { color: var(--pst-color-text-base) !important; font-weight: 400; }
 .plotly-slider { display: flex; gap: 0.6em; align-items: center; flex-wrap: wrap; }
 .plotly-slider input { flex: 1 1 12em; }
