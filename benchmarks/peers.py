@@ -102,11 +102,6 @@ def settings(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def inputs(batch: StepBatch) -> usb.Inputs:
-    """A batch by USB's names."""
-    return peer_steps.both_views(batch)
-
-
 def main_phase(config: RunConfig, data: RunData, *, warm: bool) -> Phase:
     """FixMatch's, with its faces decoded; with `warm` its network has had the warm start."""
     warm_start, phase = plan_run(config, data, torch.device("cpu")).phases
@@ -169,7 +164,9 @@ def usb_step(
     network = _network(config).to(memory_format=memory_format)
     made = usb.algorithm("fixmatch", network, **settings(config) | changes)
     batch = _noise(config)
-    return partial(usb.step, made, 0, inputs(batch)), _bytes(made.model, made.ema_model, batch)
+    return partial(usb.step, made, 0, peer_steps.both_views(batch)), _bytes(
+        made.model, made.ema_model, batch
+    )
 
 
 def our_views(config: RunConfig, root: Path | None) -> tuple[Callable[[], object], int]:
@@ -376,7 +373,7 @@ def usb_run(
             "fixmatch",
             network,
             optimiser=our_optimiser(config, phase) if matched else None,
-            batches=map(inputs, batches(phase)),
+            batches=map(peer_steps.both_views, batches(phase)),
             validate=validate,
             save_dir=folder,
             use_cat=not matched,

@@ -105,7 +105,7 @@ def changed_keys(before: Any, now: Any, data_root: Path | None) -> dict[str, tup
         if old.get(key) != new.get(key)
         and kind_of(key) != "free"
         and not (
-            _names_paths(key) and _paths(old.get(key), data_root) == _paths(new[key], data_root)
+            _names_paths(key) and _paths(old.get(key), data_root) == _paths(new.get(key), data_root)
         )
     }
 

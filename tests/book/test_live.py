@@ -55,6 +55,13 @@ def turned(notebook: Any, env: dict[str, str]) -> str:
     return "".join(output.get("text", "") for output in outputs)
 
 
+def test_chapters_that_are_left_out_have_nothing_for_a_kernel() -> None:
+    """Lest one gets a control that nothing turns."""
+    for path in NOTEBOOKS:
+        if path.stem in WITHOUT - {"playground"}:
+            assert not any(map(needs_reader, read(path).cells)), path
+
+
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_every_chapter_has_controls_and_each_holds_at_its_ends(
     path: Path, jupyter_env: dict[str, str]

@@ -99,6 +99,11 @@ def test_labels_alone_need_no_unlabelled_faces(
         succeed(capsys, "evaluate", run, *root, "--split", "test")
         scores[path] = json.loads((run / "evaluation-test.json").read_text())["confusion_matrix"]
     assert scores[alone] == scores[config_path]
+    # The run that named some is another one, and so is the other way round.
+    for path, begun in ((alone, config_path), (config_path, alone)):
+        again = ("train", path, *root, "--set", "method=supervised", "--resume", "--changed")
+        line = fail(capsys, *again, "--run-dir", tmp_path / begun.stem)
+        assert "data.unlabelled" in line
     run = tmp_path / "alone"
     assert "unlabelled" not in json.loads((run / "data.json").read_text())["sets"]
     assert "model card" in succeed(capsys, "card", run)
