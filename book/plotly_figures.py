@@ -92,7 +92,9 @@ figure figcaption * { color: var(--pst-color-text-base) !important; font-weight:
 .figure-data table { border-collapse: collapse; margin: 0.5em 0; }
 .figure-data th, .figure-data td { padding: 0 0.6em; text-align: right; }
 html[data-theme="dark"] .plotly-figure { filter: invert(0.88) hue-rotate(180deg); }
-html[data-theme="dark"] .plotly-figure image { filter: invert(1) hue-rotate(180deg); }
+html[data-theme="dark"] .plotly-figure image:not(.hm image) {
+  filter: invert(1) hue-rotate(180deg);
+}
 /* the theme frames HTML outputs in the light that other people's are made for */
 html[data-theme="dark"] .bd-content div.cell_output .text_html {
   background: transparent !important; padding: 0 !important; color: inherit !important;

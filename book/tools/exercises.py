@@ -9,7 +9,7 @@ text), the stub that a reader completes, the solution, and the check, which both
     # %% check
 
 In a chapter the line `<!-- exercise NAME -->` is where `NAME.py` goes; what follows up to
-`<!-- end -->` is written by `book.tools.generate`.
+`<!-- end -->` is written by `book.tools.generate`, and so is the page of the solutions.
 """
 
 import ast
@@ -17,11 +17,18 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
+
 BOOK = Path(__file__).parents[1]
 CELLS = ("question", "stub", "solution", "check")
 MARKED = re.compile(
     r"<!-- exercise (\w+) -->\n(?:.*?\n)??<!-- end -->\n", re.DOTALL
 )
+SOLUTIONS = """\
+# Solutions
+
+To the exercises of the chapters, for teachers and for whoever has tried. Each passes the check that
+stands below its exercise; often another one does, too."""
 
 
 class Exercise(NamedTuple):
@@ -61,12 +68,9 @@ def passes(answer: str, check: str) -> bool:
 def block(name: str, number: int, exercise: Exercise) -> str:
     """An exercise as it stands in its chapter."""
     code = f"```python\n{exercise.stub}\n\n\n{exercise.check}\n```"
-    solution = (
-        f"````{{dropdown}} Solution\n```python\n{exercise.solution}\n```\n````"
-    )
     return (
-        f"<!-- exercise {name} -->\n\n**{number}.** {exercise.question}\n\n{code}\n\n{solution}\n\n"
-        "<!-- end -->\n"
+        f"<!-- exercise {name} -->\n\n**{number}.** {exercise.question}\n\n{code}\n\n"
+        f"{{ref}}`Solution <solution-{name}>`\n\n<!-- end -->\n"
     )
 
 
@@ -81,6 +85,27 @@ def with_exercises(text: str) -> str:
         )
 
     return MARKED.sub(written, text)
+
+
+def solutions() -> str:
+    """The page of solutions, apart from the chapters, which only link to it."""
+    toc = yaml.safe_load((BOOK.parent / "_toc.yml").read_text())
+    parts = [SOLUTIONS]
+    for entry in (
+        chapter for part in toc["parts"] for chapter in part["chapters"]
+    ):
+        text = (BOOK.parent / entry["file"]).with_suffix(".md")
+        # A page that is made by another tool may not be there yet.
+        names = MARKED.findall(text.read_text()) if text.exists() else []
+        if names:
+            parts.append(f"## {{doc}}`{text.stem}`")
+        for number, name in enumerate(names, 1):
+            exercise = read(BOOK / "exercises" / f"{name}.py")
+            parts.append(
+                f"(solution-{name})=\n### {number}. {name.replace('_', ' ').capitalize()}\n\n"
+                f"{exercise.question}\n\n```python\n{exercise.solution}\n```"
+            )
+    return "\n\n".join(parts) + "\n"
 
 
 def faults() -> list[str]:

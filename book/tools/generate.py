@@ -31,6 +31,7 @@ def generated() -> dict[Path, str]:
         BOOK / "overview.svg": overview.picture(),
         BOOK / "scale.md": scale.page(),
         BOOK / "silent.md": silent.page(),
+        BOOK / "solutions.md": exercises.solutions(),
     }
     chapters = (path for path in sorted(BOOK.glob("*.md")) if path not in files)
     return files | {

@@ -207,7 +207,7 @@ the core hours and not in their place; the reads a second are examples:
 
 {table(["source on", "reads/s", *FACES], reads)}
 
-From a spinning disk, take `--keep-order`, which reads from begin to end, and a larger
+From a spinning disk, take `--keep-order`, which reads from beginning to end, and a larger
 `data.stream_window`.
 
 ## Memory
@@ -255,7 +255,7 @@ ResNet-50 in mixed precision in PyTorch on eight A100
 ([DeepLearningExamples]({DEEP_LEARNING_EXAMPLES})), which is {estimate:.0%} of the {most["A100"]:.0f} TFLOP/s that
 the data sheet states for each. The H100 is taken to reach the same share of its {most["H100"]:.0f}. It may
 well be off by a factor of two, so plan twice the cores; `python -m benchmarks.gpu pipeline` measures it
-on your machine ({{doc}}`train_at_full_size`).
+on your machine ({{doc}}`scale_it`).
 
 On a GPU the library makes the views there, in batches, so the column of cores that decode is the one
 that counts: `data.num_workers: 2` is a fair start; labelled and unlabelled faces have so many each. Where

@@ -15,7 +15,7 @@ HEAD = """\
 
 Or says two things. Every point has our choice and, where it was tried on the first edition of the
 rendered faces (1,400 labels of 12 people), what the other readings changed: class mean and class
-std of the test part less those of `full` in `configs/compare_ablation.yaml` or of the arm that is
+std of the test part minus those of `full` in `configs/compare_ablation.yaml` or of the arm that is
 named, with a 95 % interval over {seeds} seeds ({budget} each). Read the intervals, not the means.
 "Released code" is what the authors published in 2022; {{doc}}`released_code` reads it.
 

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from face2exp_lib.figures.style import CLASS_COLOURS, LAYOUT, moving
+from face2exp_lib.figures.style import CLASS_COLOURS, LAYOUT, UNDER_TEXT, moving
 
 CURVES = (
     ("accuracy", "right", "#0072b2", "solid"),
@@ -100,8 +100,9 @@ def pseudo_confusions(analysis: dict[str, Any]) -> go.Figure:
                 y=names,
                 zmin=0,
                 zmax=100,
-                colorscale="Blues",
+                colorscale=UNDER_TEXT,
                 texttemplate="%{z:.0f}",
+                textfont_color="black",
                 hovertemplate="true %{y}, named %{x}: %{z:.1f} %<extra></extra>",
                 colorbar={"title": {"text": "%"}},
             )

@@ -194,6 +194,7 @@ def bars_of_states(
                 x=list(values),
                 y=[float(f"{value:.3g}") for value in values.values()],
                 texttemplate="%{y:,.3~r}",
+                textposition="outside",
                 marker_color=BLUE,
                 name=unit,
             )
@@ -225,6 +226,8 @@ def measured_ways(ways: Mapping[str, Mapping[str, float]], *, prefix: str, unit:
                 insidetextanchor="start",
                 constraintext="none",
                 textangle=0,
+                textfont_color="black",
+                marker_opacity=0.5,  # the text lies on it
                 marker_color=[BLUE, *[ORANGE] * (len(values) - 1)],
                 name=unit,
             )
@@ -291,6 +294,7 @@ def grouped_bars(bars: Mapping[str, Mapping[str, float]], *, groups: str, unit: 
                 x=list(values),
                 y=[round(value, 1) for value in values.values()],
                 texttemplate="%{y:.0f}",
+                textposition="outside",
                 marker_color=colour,
             )
             for (way, values), colour in zip(bars.items(), SAID, strict=False)

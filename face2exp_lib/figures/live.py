@@ -119,6 +119,60 @@ def skewed_test(
     return LiveFigure("skewed_test", data, alt)
 
 
+def collapse(
+    classes: Sequence[str],
+    colours: Sequence[str],
+    *,
+    ratio: float = 30.0,
+    distance: float = 1.2,
+    per_class: int = 120,
+    steps: int = 200,
+    rate: float = 3.0,
+    scale: float = 0.2,
+    seed: int = 0,
+) -> LiveFigure:
+    """A linear network that learns a long tail of points step by step, and what it says meanwhile.
+
+    It begins from weights of 0 and takes whole-batch steps on the cross entropy. Class k of K has
+    `per_class * ratio ** (-k / (K - 1))` labels; the test has all points of every class.
+
+    Args:
+        classes: K names, the one with most labels first.
+        colours: of each, as #rrggbb.
+        ratio: of the most labels to the fewest, 1 to 100.
+        distance: of the classes from their common centre, in standard deviations, 0.2 to 3.
+        per_class: points of a class.
+        steps: of the training.
+        rate: of a step.
+        scale: what the points are multiplied by before the network sees them: as features that have
+            still to grow, they are slower to learn than its bias.
+        seed: of the points.
+
+    Raises:
+        ValueError: if there are not as many colours as classes.
+    """
+    if len(colours) != len(classes):
+        raise ValueError(f"collapse: {len(colours)} colours for {len(classes)} classes")
+    points = np.random.default_rng(seed).normal(size=(len(classes), per_class, 2)).round(3)
+    data = {
+        "classes": list(classes),
+        "colours": list(colours),
+        "points": points.tolist(),
+        "steps": steps,
+        "rate": rate,
+        "scale": scale,
+        "ratio": ratio,
+        "distance": distance,
+    }
+    alt = (
+        "Points of several classes on a ground that has the colour of the class that is said "
+        "there. Sliders move the step of the training, the imbalance of the labels and the "
+        "distance of the classes; a table tells how often each class is said, and how often "
+        "rightly."
+    )
+    return LiveFigure("collapse", data, alt)
+
+
 def loss_surface(
     faces: Sequence[Sequence[float]],
     labels: Sequence[int],

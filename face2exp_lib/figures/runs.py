@@ -7,7 +7,15 @@ import numpy as np
 import plotly.graph_objects as go
 
 from face2exp_lib.data.sets.labels import class_names
-from face2exp_lib.figures.style import BLUE, CLASS_COLOURS, GREEN, GREY, LAYOUT, moving
+from face2exp_lib.figures.style import (
+    BLUE,
+    CLASS_COLOURS,
+    GREEN,
+    GREY,
+    LAYOUT,
+    UNDER_TEXT,
+    moving,
+)
 
 
 def run_replay(records: Sequence[dict[str, Any]], num_states: int = 12) -> go.Figure:
@@ -177,9 +185,10 @@ def confusions_by_step(runs: Mapping[str, Sequence[tuple[int, np.ndarray]]]) -> 
                     y=list(names),
                     z=np.round(shares).tolist(),
                     texttemplate="%{z}",
+                    textfont_color="black",
                     zmin=0,
                     zmax=100,
-                    colorscale="Blues",
+                    colorscale=UNDER_TEXT,
                     showscale=False,
                     xaxis=f"x{place}",
                     yaxis=f"y{place}",

@@ -34,6 +34,7 @@ CLASS_COLOURS = dict(
     )
 )
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#7f7f7f"
+UNDER_TEXT = [[0, "#ffffff"], [1, "#6baed6"]]  # of heat maps with black numbers in them
 LAYOUT: dict[str, Any] = {
     "template": "plotly_white",
     "margin": {"l": 60, "r": 20, "t": 40, "b": 50},

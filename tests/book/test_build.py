@@ -34,7 +34,7 @@ def test_figure_without_alternative_text_and_failing_cell_break_the_build(
     tmp_path: Path, jupyter_env: dict[str, str]
 ) -> None:
     (tmp_path / "book").mkdir()
-    for name in ("_config.yml", "book/plotly_figures.py"):
+    for name in ("_config.yml", "book/plotly_figures.py", "book/term_links.py", "book/glossary.md"):
         (tmp_path / name).write_text((ROOT / name).read_text())
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: page\n")
     source = "import plotly.graph_objects as go\n\ngo.Figure(go.Bar(y=[1]))"

@@ -30,6 +30,18 @@ def test_each_chapter_has_two_to_four() -> None:
     assert sum(count > 0 for count in counts.values()) == 15
 
 
+def test_solutions_are_apart_and_every_exercise_leads_to_its_own() -> None:
+    page = exercises.solutions()
+    assert (ROOT / "book" / "solutions.md").read_text() == page
+    for path in FILES:
+        exercise = exercises.read(path)
+        assert page.count(f"(solution-{path.stem})=\n") == 1
+        assert exercise.solution in page
+        block = exercises.block(path.stem, 1, exercise)
+        assert f"<solution-{path.stem}>" in block
+        assert exercise.solution not in block
+
+
 def test_the_check_would_notice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exercises, "BOOK", tmp_path)
     (tmp_path / "exercises").mkdir()

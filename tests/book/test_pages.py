@@ -32,7 +32,12 @@ PAGES = [
     re.sub(r"\.(md|ipynb)$", "", name) + ".html"
     for name in (
         TOC["root"],
-        *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]),
+        *(
+            entry["file"]
+            for part in TOC["parts"]
+            for chapter in part["chapters"]
+            for entry in (chapter, *chapter.get("sections", ()))
+        ),
     )
 ]
 

@@ -76,7 +76,7 @@ def test_the_chapters_with_stored_results_have_the_flag() -> None:
     assert stems == {
         "see_the_biases",
         "two_networks",
-        "train_at_full_size",
+        "scale_it",
         "evaluate",
         "take_apart",
     }

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from face2exp_lib.methods.feedback import feedback_coefficient
@@ -207,6 +208,43 @@ def test_the_loss_surface_computes_what_the_library_does(
     f, earlier = (feedback_coefficient((grad,), (grad_u,), eta).item() for grad in (new, old))
     expected = [(before - after).item(), f, earlier, (f + earlier) / 2]
     assert shown == pytest.approx(expected, abs=6e-5)
+
+
+@pytest.mark.parametrize(
+    ("step", "log_ratio", "distance"), [(1, 1.5, 1.2), (40, 2, 2), (200, 0, 2)]
+)
+def test_a_collapse_is_trained_as_numpy_trains_it(
+    browser: Any, address: str, step: int, log_ratio: float, distance: float
+) -> None:
+    browser.get(f"{address}/book/watch_the_bias.html")
+    figure = next(
+        f for f in found(browser, ".live-figure") if "right" in f.text and "said" in f.text
+    )
+    browser.execute_script("arguments[0].scrollIntoView()", figure)
+    for number, value in enumerate((step, log_ratio, distance)):
+        moved_to(browser, figure, number, value)
+    rows = figure.find_elements("css selector", "tr:has(td)")
+    shown = [[c.text for c in row.find_elements("css selector", "td")] for row in rows]
+
+    k, m = 3, 120
+    angles = np.pi / 2 + 2 * np.pi * np.arange(k) / k
+    centres = distance * np.stack([np.cos(angles), np.sin(angles)], 1)
+    points = np.random.default_rng(0).normal(size=(k, m, 2)).round(3) + centres[:, None]
+    points = np.concatenate([0.2 * points, np.ones((k, m, 1))], 2)
+    counts = np.round(m * (10.0**log_ratio) ** (-np.arange(k) / (k - 1))).astype(int)
+    x = np.concatenate([of[:n] for of, n in zip(points, counts, strict=True)])
+    y = np.eye(k)[np.repeat(np.arange(k), counts)]
+    w = np.zeros((3, k))
+    for _ in range(step):
+        p = np.exp(x @ w)
+        w -= 3 * x.T @ (p / p.sum(1, keepdims=True) - y) / len(x)
+    named = (points @ w).argmax(2)
+    said = [100 * np.mean(named == c) for c in range(k)]
+    right = [100 * np.mean(named[c] == c) for c in range(k)]
+    for row, n, often, rightly in zip(shown, counts, said, right, strict=True):
+        assert row[0] == str(n)
+        assert float(row[1].split()[0]) == pytest.approx(often, abs=0.51)
+        assert float(row[3].split()[0]) == pytest.approx(rightly, abs=0.51)
 
 
 def test_a_balanced_test_part_has_one_accuracy(browser: Any, address: str) -> None:

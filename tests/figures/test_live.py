@@ -3,10 +3,12 @@
 import json
 import re
 
+import numpy as np
 import pytest
 
 from face2exp_lib.figures.live import (
     LiveFigure,
+    collapse,
     fixed_faces,
     loss_surface,
     quiz,
@@ -74,6 +76,16 @@ def test_classes_are_in_one_order() -> None:
 def test_networks_of_other_classes_are_not_compared() -> None:
     with pytest.raises(ValueError, match="need the same classes"):
         skewed_test({"one": {"happy": 1.0}, "other": {"sad": 1.0}}, {"balanced": {"happy": 1}})
+
+
+def test_a_collapse_needs_a_colour_for_every_class() -> None:
+    figure = collapse(["a", "b"], ["#000000", "#ffffff"], per_class=5, seed=3)
+    assert np.shape(data_of(figure)["points"]) == (2, 5, 2)
+    assert data_of(figure) == data_of(
+        collapse(["a", "b"], ["#000000", "#ffffff"], per_class=5, seed=3)
+    )
+    with pytest.raises(ValueError, match="1 colours for 2 classes"):
+        collapse(["a", "b"], ["#000000"])
 
 
 def test_a_smile_needs_a_reading_of_every_picture() -> None:
