@@ -28,7 +28,7 @@ CHAPTER_SOURCES := constraints.txt $(FACES) \
 	$(shell find face2exp_lib -name '*.py' -o -name '*.npz') \
 	$(wildcard configs/*.yaml results/*/*)
 NOTEBOOKS := $(wildcard book/*.ipynb)
-PAGES := _config.yml _toc.yml $(wildcard book/*.py) $(wildcard book/*.md) book/references.bib book/overview.svg $(NOTEBOOKS)
+PAGES := _config.yml _toc.yml $(wildcard book/*.py) $(wildcard book/*.md) book/references.bib book/lectures.yaml book/overview.svg $(NOTEBOOKS)
 
 # Kernels keep their history and connection files here instead of in the home folder, and read no
 # settings and no other kernels from there.

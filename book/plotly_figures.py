@@ -73,7 +73,7 @@ document.addEventListener("DOMContentLoaded", () => {{
 """
 SLIDER_INPUT = """\
 <label class="plotly-slider">{prefix}
-<input type="range" id="{id}-slider-{number}" min="0" max="{last}" value="{active}"
+<input type="range" {named}id="{id}-slider-{number}" min="0" max="{last}" value="{active}"
 aria-valuetext="{label}"><output>{label}</output></label>
 """
 DATA_TABLE = """<details class="figure-data"><summary>The numbers of this figure</summary>
@@ -100,13 +100,17 @@ html[data-theme="dark"] .bd-content div.cell_output .text_html {
   background: transparent !important; padding: 0 !important; color: inherit !important;
 }
 .text_html:has(> table.dataframe) { overflow-x: auto; }
-table.dataframe td { white-space: nowrap; }
+table.dataframe { font-size: 0.85em; }
+table.dataframe td:not(.words) { white-space: nowrap; }
 table.dataframe th button { all: unset; cursor: pointer; }
 table.dataframe th button:focus-visible { outline: 2px solid; }
 table.dataframe th[aria-sort="ascending"] button::after { content: " \u25b2"; }
 table.dataframe th[aria-sort="descending"] button::after { content: " \u25bc"; }
 .bd-article :is(h2, h3, dt) { overflow-wrap: anywhere; }
-.bd-article table.table { font-size: 0.9em; }
+.bd-article table.table { font-size: 0.85em; }
+.bd-article table.table:has(th:nth-child(9)) { font-size: 0.7em; }
+.bd-article table.table :is(td, th) { padding: 0.3em 0.45em; }
+.bd-article pre { font-size: 0.8em; white-space: pre-wrap; overflow-wrap: anywhere; }
 .bd-article table td:has(code) { min-width: 10em; }
 .bd-article table :is(code, code .pre) { overflow-wrap: anywhere; white-space: normal; }
 @media print {
@@ -202,12 +206,12 @@ def slider_input(name: str, number: int, slider: dict[str, Any]) -> str:
         slider: of a figure's layout.
     """
     active = slider.get("active", 0)
+    prefix = slider.get("currentvalue", {}).get("prefix", "").strip()
     return SLIDER_INPUT.format(
         id=name,
         number=number,
-        prefix=html.escape(
-            slider.get("currentvalue", {}).get("prefix", "").strip()
-        ),
+        prefix=html.escape(prefix),
+        named="" if prefix else 'aria-label="what is shown" ',
         last=len(slider["steps"]) - 1,
         active=active,
         label=html.escape(str(slider["steps"][active]["label"])),

@@ -16,6 +16,7 @@ from book.tools import (
     scale,
     silent,
     stored_figures,
+    teach,
 )
 from face2exp_lib.runtime.storage import write_text
 
@@ -32,6 +33,7 @@ def generated() -> dict[Path, str]:
         BOOK / "scale.md": scale.page(),
         BOOK / "silent.md": silent.page(),
         BOOK / "solutions.md": exercises.solutions(),
+        BOOK / "teach.md": teach.page(),
     }
     chapters = (path for path in sorted(BOOK.glob("*.md")) if path not in files)
     return files | {

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+LONGEST = 30  # letters of a cell that stays on one line, if it is no number
+
 
 class Table:
     """A table in a cell's output.
@@ -37,15 +39,20 @@ class Table:
         # `dataframe`: pages of a book and notebooks know how that looks.
         head = "".join(f"<th>{escape(title)}</th>" for title in self.head)
         body = "\n".join(
-            f"<tr><th>{escape(first)}</th>"
-            + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-            + "</tr>"
+            f"<tr><th>{escape(first)}</th>" + "".join(map(_cell, cells)) + "</tr>"
             for first, *cells in self.rows
         )
         return (
             f'<table class="dataframe">\n<thead><tr>{head}</tr></thead>\n'
             f"<tbody>\n{body}\n</tbody>\n</table>"
         )
+
+
+def _cell(text: str) -> str:
+    # The pages' style keeps a cell on one line, but for words.
+    words = len(text) > LONGEST and text[0].isalpha()
+    kind = ' class="words"' if words else ""
+    return f"<td{kind}>{escape(text)}</td>"
 
 
 def arm_table(comparison: dict[str, Any], arms: Sequence[str] = ()) -> Table:
@@ -72,4 +79,4 @@ def arm_table(comparison: dict[str, Any], arms: Sequence[str] = ()) -> Table:
                 interval = "[{:+.1f}, {:+.1f}]".format(*paired["interval"])
             less = f"{paired['mean']:+.1f} {interval}"
         rows.append((name, *spread, less))
-    return Table(("arm", "class mean, %", "class std, %", f"less {comparison['reference']}"), rows)
+    return Table(("arm", "class mean, %", "class std, %", f"minus {comparison['reference']}"), rows)

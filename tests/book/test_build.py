@@ -17,6 +17,8 @@ from book.plotly_figures import MIME_TYPE, PlotlyRenderer, offer_colab, tables_o
 from face2exp_lib.figures.style import moving
 from tests.book.conftest import ROOT, build
 
+EXTENSIONS = ("book/plotly_figures.py", "book/slides.py", "book/term_links.py")
+
 
 def test_strict_build_leaves_the_pages_and_their_scripts(html: Path) -> None:
     for name in ("index.html", "book/index.html", "book/evaluate.html", "_static/plotly.min.js"):
@@ -34,7 +36,7 @@ def test_figure_without_alternative_text_and_failing_cell_break_the_build(
     tmp_path: Path, jupyter_env: dict[str, str]
 ) -> None:
     (tmp_path / "book").mkdir()
-    for name in ("_config.yml", "book/plotly_figures.py", "book/term_links.py", "book/glossary.md"):
+    for name in ("_config.yml", "book/glossary.md", "book/lectures.yaml", *EXTENSIONS):
         (tmp_path / name).write_text((ROOT / name).read_text())
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: page\n")
     source = "import plotly.graph_objects as go\n\ngo.Figure(go.Bar(y=[1]))"

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup, Tag
 
+from book.slides import read_lectures
 from tests.book.conftest import ROOT
 
 CHROMIUM = next(
@@ -40,6 +41,8 @@ PAGES = [
         ),
     )
 ]
+
+DECKS = [f"lectures/{lecture['name']}.html" for lecture in read_lectures()]
 
 
 @dataclass
@@ -71,7 +74,7 @@ def address(html: Path) -> Iterator[str]:
         thread.join()
 
 
-@pytest.fixture(scope="session", params=PAGES)
+@pytest.fixture(scope="session", params=[*PAGES, *DECKS])
 def page(
     request: pytest.FixtureRequest,
     address: str,
@@ -134,6 +137,14 @@ def test_each_picture_says_in_words_what_it_shows(page: Page) -> None:
     words = [div.get("aria-label") for div in figures(page.drawn)]
     words += [image.get("alt") for image in page.drawn.select("article img")]
     assert all(words)
+
+
+def test_each_input_has_a_name(page: Page) -> None:
+    for field in page.drawn.select("article :is(input, select)"):
+        label = field.find_parent("label")
+        texts = label.find_all(string=True) if label else []
+        words = [text for text in texts if text.strip() and not text.find_parent("output")]
+        assert words or field.get("aria-label"), field
 
 
 def test_formulas_are_typeset(page: Page) -> None:

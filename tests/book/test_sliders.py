@@ -131,6 +131,27 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(
     assert phone.execute_script(CUT) == []
 
 
+# What scrolls sideways, or would have to, on a desktop.
+SCROLLS = """
+const wide = (element) => element && element.tagName !== "ARTICLE" &&
+  ((element.clientWidth && element.scrollWidth > element.clientWidth + 1 &&
+    getComputedStyle(element).overflowX !== "visible") || wide(element.parentElement));
+return [...document.querySelectorAll("article :is(table, pre)")]
+  .filter((element) => element.checkVisibility() && !element.closest("details") && wide(element))
+  .map((element) => element.tagName + " " + element.textContent.slice(0, 60));
+"""
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_desktop_shows_every_line_of_code_output_and_table(
+    name: str, browser: Any, address: str
+) -> None:
+    browser.get(f"{address}/{name}")
+    time.sleep(0.5)
+    assert browser.execute_script(SCROLLS) == []
+    assert browser.execute_script(CUT) == []
+
+
 @pytest.mark.parametrize(("name", "number"), [("augment", 3), ("playground", 1)])
 def test_pictures_fill_their_figures_on_a_phone(
     name: str, number: int, phone: Any, address: str

@@ -80,7 +80,7 @@ def test_networks_of_other_classes_are_not_compared() -> None:
 
 def test_a_collapse_needs_a_colour_for_every_class() -> None:
     figure = collapse(["a", "b"], ["#000000", "#ffffff"], per_class=5, seed=3)
-    assert np.shape(data_of(figure)["points"]) == (2, 5, 2)
+    assert np.array(data_of(figure)["points"]).shape == (2, 5, 2)
     assert data_of(figure) == data_of(
         collapse(["a", "b"], ["#000000", "#ffffff"], per_class=5, seed=3)
     )

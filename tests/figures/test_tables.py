@@ -21,6 +21,12 @@ def test_html_has_a_head_and_row_titles_and_escapes() -> None:
     assert [row[0].tag for row in table.iterfind("tbody/tr")] == ["th", "th"]
 
 
+def test_words_may_be_broken_and_numbers_may_not() -> None:
+    words, number = "a case in words that is long enough", "+0.7 [-4.3, +5.7] over so many seeds"
+    html = Table(("x", "y", "z"), [("a", words, number)])._repr_html_()
+    assert f'<td class="words">{words}</td><td>{number}</td>' in html
+
+
 def test_a_row_that_does_not_fit_is_named() -> None:
     with pytest.raises(ValueError, match=r"table: 2 columns, and the row \('a',\)"):
         Table(("arm", "mean"), [("a",)])
