@@ -159,7 +159,7 @@ def comparison_table(comparison: dict[str, Any], measure: str = "mean_class_accu
         "images forward",
         "backward",
         "labels",
-        f"{measure.replace('_', ' ')} less {reference}",
+        f"{measure.replace('_', ' ')} minus {reference}",
     ]
     head += ["p (t; Holm)", "p (Wilcoxon)", "p (sign flips)"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
