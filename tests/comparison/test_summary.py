@@ -231,7 +231,7 @@ def test_another_set_may_be_compared_by(arms: dict[str, list[Path]]) -> None:
 def test_a_few_arms(arms: dict[str, list[Path]]) -> None:
     found = compare_runs(arms, "plain")
     table = arm_table(found, ["plain", "ours"])
-    assert table.head[-1] == "less plain"
+    assert table.head[-1] == "minus plain"
     assert table.rows == (
         ("plain", "50.0 ± 10.0", "0.0 ± 0.0", ""),
         ("ours", "70.0 ± 10.0", "0.0 ± 0.0", "+20.0 [-4.8, +44.8]"),
