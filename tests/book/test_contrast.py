@@ -86,7 +86,7 @@ def test_figures_can_be_read(name: str, theme: str, browser: Any, address: str) 
     browser.get(f"{address}/{name}")
     if not browser.find_elements("css selector", ".plotly-figure, .live-figure"):
         return
-    found(browser, ".plotly-figure svg.main-svg, .live-figure svg")
+    found(browser, ".plotly-figure svg.main-svg, .live-figure table")
     assert browser.execute_script("return document.documentElement.dataset.theme") == theme
     figures = browser.find_elements("css selector", ".plotly-figure, .live-figure")
     too_pale = {figure.get_attribute("id"): pale(browser, figure) for figure in figures}
