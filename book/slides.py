@@ -51,6 +51,7 @@ DECK = """\
 .reveal :is(figcaption, .plotly-slider, footer) {{ font-size: 0.7em; }}
 .reveal .live-figure {{ font-size: 0.85em; }}
 .reveal .slides section {{ text-align: left; }}
+.reveal .slides section:not(.stack) {{ max-height: 720px; overflow: hidden auto; }}
 .reveal .figure-data {{ display: none; }}
 .reveal .live-figure * {{ box-sizing: border-box; }}
 </style>
@@ -128,13 +129,19 @@ def of_section(section: Tag) -> Iterator[str]:
             yield slide(title, str(whole), notes=notes)
 
 
-def of_chapter(page: BeautifulSoup) -> str:
-    """The slides of a page, one below the other."""
+def of_chapter(page: BeautifulSoup, name: str) -> str:
+    """The slides of a page, one below the other; its links lead to where they led."""
     chapter = page.select_one("article section")
     if chapter is None:
         raise ValueError("a page without a section")
     for extra in chapter.select("a.headerlink, .cell_input, .eqno"):
         extra.decompose()
+    for link in chapter.select("a[href]"):
+        target = str(link["href"])
+        if target.startswith("#"):
+            link["href"] = f"../book/{name}.html{target}"
+        elif not target.startswith("../") and ":" not in target:
+            link["href"] = f"../book/{target}"
     promise = [
         str(p)
         for p in chapter.find_all("p", recursive=False)
@@ -172,7 +179,7 @@ def deck(lecture: dict[str, Any], pages: list[BeautifulSoup]) -> str:
     return DECK.format(
         title=escape(lecture["title"]),
         scripts="\n".join(scripts),
-        slides="\n".join([first, *map(of_chapter, pages)]),
+        slides="\n".join([first, *map(of_chapter, pages, lecture["pages"])]),
     )
 
 

@@ -18,7 +18,9 @@ PAGE = """\
 <div class="cell"><div class="cell_input">code</div><figure id="f">F</figure></div>
 <div class="output"><div class="live-figure" id="l"></div><script>live</script></div></section>
 <section><h2>Exercises</h2><figure>no</figure></section>
-<section><h2>Summary</h2><ul><li>It was so.</li></ul></section>
+<section><h2>Summary</h2><ul><li>It was so.</li></ul>
+<p><a href="#f">F</a> <a href="other.html#x">x</a> <a href="../index.html">i</a>
+<a href="https://example.org">o</a></p></section>
 </section></article>
 """
 LECTURE = {"name": "x", "title": "A & B", "pages": {"page": 20}}
@@ -49,6 +51,12 @@ def test_a_chapter_is_a_column_of_what_it_promises_shows_and_sums_up() -> None:
     assert "It was so." in summary.get_text()
 
 
+def test_links_lead_to_where_they_led_from_the_page() -> None:
+    links = [link["href"] for link in made().select("section a")]
+    pages = ["../book/page.html#f", "../book/other.html#x", "../index.html"]
+    assert links == [*pages, "https://example.org"]
+
+
 def test_a_deck_loads_what_its_pages_need_of_formulas_and_figures() -> None:
     assert "window.MathJax" in str(made())
     assert "other.js" not in str(made())
@@ -72,3 +80,10 @@ def test_a_page_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.M
 def test_minutes_of_a_lecture_are_a_lecture() -> None:
     for lecture in slides.read_lectures():
         assert sum(lecture["pages"].values()) == 90
+
+
+def test_the_page_for_teachers_leads_to_every_deck(html: Path) -> None:
+    page = BeautifulSoup((html / "book" / "teach.html").read_text(), "html.parser")
+    links = [str(a["href"]) for a in page.select("article a[href]") if "lectures/" in str(a)]
+    assert len(links) == len(slides.read_lectures())
+    assert all((html / "book" / link).is_file() for link in links)
