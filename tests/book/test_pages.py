@@ -33,12 +33,7 @@ PAGES = [
     re.sub(r"\.(md|ipynb)$", "", name) + ".html"
     for name in (
         TOC["root"],
-        *(
-            entry["file"]
-            for part in TOC["parts"]
-            for chapter in part["chapters"]
-            for entry in (chapter, *chapter.get("sections", ()))
-        ),
+        *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]),
     )
 ]
 
